@@ -1,0 +1,1 @@
+"""What is durable: rows and blobs. Knows nothing of HTTP, models or Celery."""

@@ -1,0 +1,1 @@
+"""Every SELECT and UPDATE that does not move a prediction's state."""

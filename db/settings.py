@@ -1,0 +1,67 @@
+"""Where the database is."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
+
+
+class DatabaseSettings(BaseSettings):
+    """Settings of the PostgreSQL connection, read from the environment and `.env`."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore")
+
+    database_url: str = Field(description="PostgreSQL connection string, postgresql://user:password@host/db.")
+    database_force_ipv4: bool = Field(True, description="Resolve PostgreSQL host names to IPv4 only.")
+    database_hostaddr: str | None = Field(None, description="Overrides the PostgreSQL host's address.")
+    database_pool_size: int = Field(10, ge=1, description="Connections that one process keeps open at most.")
+    database_connect_timeout_seconds: int = Field(2, ge=2, description="How long to wait for a connection.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: str) -> str:
+        if not make_url(value).drivername.startswith("postgres"):
+            raise ValueError(
+                "DATABASE_URL must be a PostgreSQL URL: postgresql://user:password@host:5432/name"
+            )
+        return value
+
+    @field_validator("database_hostaddr", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: str | None) -> str | None:
+        return value or None
+
+    def url(self) -> URL:
+        """The SQLAlchemy URL, by the psycopg driver, with the address to dial where one was asked for."""
+        url = make_url(self.database_url).set(drivername="postgresql+psycopg")
+        query: dict[str, str] = {"connect_timeout": str(self.database_connect_timeout_seconds)}
+        hostaddr = self.database_hostaddr or self._ipv4_of(url.host)
+        if hostaddr:
+            query["hostaddr"] = hostaddr
+        return url.update_query_dict(query)
+
+    def conninfo(self) -> str:
+        """The same as a libpq connection string."""
+        return self.url().set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def _ipv4_of(self, host: str | None) -> str | None:
+        if not self.database_force_ipv4 or not host or host.startswith("/"):
+            return None
+        try:
+            ip_address(host)
+        except ValueError:
+            return _first_ipv4(host)
+        return None
+
+
+def _first_ipv4(host: str) -> str | None:
+    """The first IPv4 address of `host`; None when it has none now, so that connecting tells the reason."""
+    try:
+        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+    except socket.gaierror:
+        return None
+    return str(found[0][4][0])

@@ -1,0 +1,27 @@
+"""The five words for a prediction's state, and the codes that say why one failed."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """`starting → processing → succeeded | failed | canceled`; a lost lease goes back to `starting`."""
+
+    STARTING = "starting"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED})
+
+
+class FailureCode(StrEnum):
+    """Why a prediction failed, for machines. Model types add their own words (`out_of_memory`, …)."""
+
+    INVALID_INPUT = "invalid_input"
+    MODEL_ERROR = "model_error"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    WORKER_LOST = "worker_lost"
+    EXECUTION_TIMEOUT = "execution_timeout"
+    DEADLINE_EXCEEDED = "deadline_exceeded"

@@ -1,0 +1,28 @@
+"""The tables, one class per file."""
+
+from db.tables.api_token import ApiToken
+from db.tables.base import Base
+from db.tables.fairness import OwnerClock, PoolClock
+from db.tables.idempotency_key import IdempotencyKey
+from db.tables.lane import Lane
+from db.tables.model import Model
+from db.tables.model_version import ModelVersion
+from db.tables.prediction import Prediction
+from db.tables.queue_entry import QueueEntry
+from db.tables.user import User
+from db.tables.webhook_delivery import WebhookDelivery
+
+__all__ = [
+    "ApiToken",
+    "Base",
+    "IdempotencyKey",
+    "Lane",
+    "Model",
+    "ModelVersion",
+    "OwnerClock",
+    "PoolClock",
+    "Prediction",
+    "QueueEntry",
+    "User",
+    "WebhookDelivery",
+]

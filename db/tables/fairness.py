@@ -1,0 +1,28 @@
+"""The clocks of start-time fair queueing: one per pool, one per owner in it."""
+
+from sqlalchemy import Double
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.tables.base import Base, Key
+
+
+class PoolClock(Base):
+    """A pool's virtual time: the start tag of the latest prediction taken into service."""
+
+    __tablename__ = "pool_clocks"
+    __table_args__ = {"postgresql_with": {"fillfactor": "50"}}
+
+    pool: Mapped[Key]
+    virtual_time: Mapped[float] = mapped_column(Double, server_default="0")
+
+
+class OwnerClock(Base):
+    """Where an owner's next prediction starts: the finish tag of the last one, in one pool."""
+
+    __tablename__ = "owner_clocks"
+    __table_args__ = {"postgresql_with": {"fillfactor": "50"}}
+
+    pool: Mapped[Key]
+    owner_id: Mapped[Key]
+    virtual_time: Mapped[float] = mapped_column(Double, server_default="0")
+    burst: Mapped[float] = mapped_column(Double, server_default="0", comment="what the last commit added")

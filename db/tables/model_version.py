@@ -1,0 +1,24 @@
+"""Versions: immutable snapshots of a model."""
+
+from sqlalchemy import ForeignKey, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.tables.base import Base, CreatedAt, Id, Json, Key
+
+
+class ModelVersion(Base):
+    """Where the weights lie and how they run. `id` is the SHA-256 of all of it, in hex."""
+
+    __tablename__ = "model_versions"
+
+    id: Mapped[Key]
+    model_id: Mapped[Id] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), index=True)
+    label: Mapped[str] = mapped_column(Text, comment="the author's own name for it, such as 1.0.0")
+    model_type: Mapped[str] = mapped_column(Text)
+    engine: Mapped[str] = mapped_column(Text)
+    path: Mapped[str] = mapped_column(Text)
+    revision: Mapped[str | None] = mapped_column(Text)
+    hardware: Mapped[str] = mapped_column(Text, server_default="cpu")
+    input_schema: Mapped[Json]
+    options: Mapped[Json]
+    created_at: Mapped[CreatedAt]

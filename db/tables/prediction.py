@@ -1,0 +1,39 @@
+"""Predictions: the record that a client sees; partitioned by time, so that retention drops partitions."""
+
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, Index, SmallInteger, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.tables.base import Base, Id, Json, Key, Moment
+
+
+class Prediction(Base):
+    """One request for one output. Written when accepted and once more when terminal.
+
+    Who works on it meanwhile stands in `queue`, a narrow table, so that claims touch no inputs.
+    """
+
+    __tablename__ = "predictions"
+    __table_args__ = (
+        CheckConstraint("status IN ('starting', 'succeeded', 'failed', 'canceled')", name="status"),
+        CheckConstraint("(status = 'starting') = (completed_at IS NULL)", name="completed"),
+        Index("ix_predictions_owner_id_id", "owner_id", "id"),
+        {"postgresql_partition_by": "RANGE (id)"},
+    )
+
+    id: Mapped[Key]
+    owner_id: Mapped[Id]
+    version_id: Mapped[Id]
+    model_id: Mapped[Id]
+    status: Mapped[str] = mapped_column(Text, server_default="starting")
+    input: Mapped[Json]
+    output: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[str | None] = mapped_column(Text)
+    failure: Mapped[str | None] = mapped_column(Text, comment="why it failed, for machines")
+    webhook: Mapped[str | None] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    created_at: Mapped[Moment]
+    started_at: Mapped[Moment | None]
+    completed_at: Mapped[Moment | None]
