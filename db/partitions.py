@@ -38,7 +38,7 @@ def ensure_partitions(connection: Connection, *, now: datetime, weeks_ahead: int
 
 
 def drop_expired_partitions(connection: Connection, *, before: datetime) -> list[str]:
-    """Drop the partitions that lie wholly before `before` and hold no waiting prediction; returns their names."""
+    """Drop the partitions wholly before `before` that hold no waiting prediction; returns their names."""
     dropped = []
     for name in _partitions(connection):
         week = datetime.strptime(name.removeprefix("predictions_"), "%Y%m%d").replace(tzinfo=UTC)

@@ -10,7 +10,7 @@ class PoolClock(Base):
     """A pool's virtual time: the start tag of the latest prediction taken into service."""
 
     __tablename__ = "pool_clocks"
-    __table_args__ = {"postgresql_with": {"fillfactor": "50"}}
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
     pool: Mapped[Key]
     virtual_time: Mapped[float] = mapped_column(Double, server_default="0")
@@ -20,7 +20,7 @@ class OwnerClock(Base):
     """Where an owner's next prediction starts: the finish tag of the last one, in one pool."""
 
     __tablename__ = "owner_clocks"
-    __table_args__ = {"postgresql_with": {"fillfactor": "50"}}
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
     pool: Mapped[Key]
     owner_id: Mapped[Key]

@@ -11,7 +11,7 @@ class Lane(Base):
     """One worker child. Its heartbeat is one HOT update; a lane without a row can claim nothing."""
 
     __tablename__ = "lanes"
-    __table_args__ = {"postgresql_with": {"fillfactor": "50"}}
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
     id: Mapped[Key]
     worker: Mapped[str] = mapped_column(Text, comment="the Celery worker's boot, name and start")
