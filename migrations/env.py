@@ -20,7 +20,7 @@ def _is_ours(
 
 def _settings() -> DatabaseSettings:
     url = context.config.get_main_option("sqlalchemy.url")
-    return DatabaseSettings(database_url=url) if url else DatabaseSettings()  # type: ignore[call-arg]
+    return DatabaseSettings(database_url=url) if url else DatabaseSettings()
 
 
 def _run() -> None:
