@@ -5,6 +5,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.base import Base, Id, Key, Moment
 
+# Units of virtual time that one step of priority adds to a rank: so much work of a more urgent class goes
+# first, and no more, which is the lower class's ageing.
+PRIORITY_STEP = 10_000.0
+
 
 class QueueEntry(Base):
     """A prediction's place in the queue and, while a lane works on it, its lease.

@@ -1,0 +1,77 @@
+"""How predictions become terminal: one statement, whoever ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, TextClause, text
+
+from db.states import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A prediction that has just become terminal, and who wants to hear of it.
+
+    `waiter` is the channel on which a gateway waits for it, `webhook` the URL that the outbox now holds.
+    """
+
+    id: str
+    status: Status
+    output: Any
+    error: str | None
+    failure: str | None
+    attempts: int
+    started_at: datetime | None
+    completed_at: datetime
+    waiter: str | None
+    webhook: str | None
+
+
+def ending(gone: str) -> TextClause:
+    """The statement that ends what `gone` takes out of the queue.
+
+    `gone` deletes from `queue` and returns (id, attempt, claimed_at, waiter, status, output, error,
+    failure). Only one deletion of a row can succeed, so a prediction ends once; its record and its
+    webhook's outbox row are written in the same transaction.
+    """
+    return text(
+        f"""
+        WITH gone AS ({gone}),
+        ended AS (
+            UPDATE predictions p
+            SET status = g.status, output = g.output, error = g.error, failure = g.failure,
+                attempts = g.attempt, started_at = g.claimed_at, completed_at = clock_timestamp()
+            FROM gone g WHERE p.id = g.id
+            RETURNING p.id, p.status, p.output, p.error, p.failure, p.attempts,
+                      p.started_at, p.completed_at, p.webhook, g.waiter
+        ),
+        told AS (
+            INSERT INTO webhook_deliveries (prediction_id, event, url)
+            SELECT id, 'completed', webhook FROM ended WHERE webhook IS NOT NULL
+        )
+        SELECT * FROM ended
+        """
+    )
+
+
+def read_endings(rows: Iterable[Row[Any]]) -> list[Ended]:
+    """The rows that an `ending` statement returned."""
+    return [
+        Ended(
+            id=row.id,
+            status=Status(row.status),
+            output=row.output,
+            error=row.error,
+            failure=row.failure,
+            attempts=row.attempts,
+            started_at=row.started_at,
+            completed_at=row.completed_at,
+            waiter=row.waiter,
+            webhook=row.webhook,
+        )
+        for row in rows
+    ]

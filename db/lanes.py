@@ -1,0 +1,152 @@
+"""Lanes come, beat and go; the leases of those that died are taken back. Sync; workers and steward only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, text
+
+from db.endings import Ended, ending, read_endings
+from db.session import transaction
+from db.states import FailureCode, Status
+
+MAX_LOSSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LaneInfo:
+    """Who a lane is: its own id, the worker's boot it belongs to, and its place there."""
+
+    id: str
+    worker: str
+    slot: int
+    host: str
+    pid: int
+    pools: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What a sweep took from dead lanes: pools that have work again, and predictions that have failed."""
+
+    lanes: Sequence[str] = ()
+    pools: frozenset[str] = frozenset()
+    failed: Sequence[Ended] = field(default_factory=list)
+
+
+def register(engine: Engine, lane: LaneInfo) -> TakenBack:
+    """Enter a lane. One that had the same slot in the same worker must be dead: its leases come back now."""
+    with transaction(engine) as connection:
+        dead = list(
+            connection.scalars(
+                text("DELETE FROM lanes WHERE worker = :worker AND slot = :slot RETURNING id"),
+                {"worker": lane.worker, "slot": lane.slot},
+            )
+        )
+        taken = _take_back(connection, dead)
+        connection.execute(
+            text(
+                "INSERT INTO lanes (id, worker, slot, host, pid, pools)"
+                " VALUES (:id, :worker, :slot, :host, :pid, :pools)"
+            ),
+            {name: getattr(lane, name) for name in ("id", "worker", "slot", "host", "pid")}
+            | {"pools": list(lane.pools)},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO pool_clocks (pool) SELECT unnest(CAST(:pools AS text[])) ON CONFLICT DO NOTHING"
+            ),
+            {"pools": sorted(lane.pools)},
+        )
+    return taken
+
+
+def beat(engine: Engine, lane_id: str, *, finished: int, resident: Sequence[str]) -> bool:
+    """Say that a lane lives, and how many predictions it has finished. False: it was declared dead."""
+    statement = text(
+        "UPDATE lanes SET last_seen = clock_timestamp(), finished = :finished, resident = :resident"
+        " WHERE id = :lane RETURNING set_config('synchronous_commit', 'off', true)"
+    )
+    with engine.connect() as connection:
+        row = connection.execute(
+            statement, {"lane": lane_id, "finished": finished, "resident": list(resident)}
+        ).first()
+    return row is not None
+
+
+def retire(engine: Engine, lane_id: str) -> TakenBack:
+    """A lane leaves in good order: what it still holds waits again, without counting as a loss."""
+    with transaction(engine) as connection:
+        connection.execute(text("DELETE FROM lanes WHERE id = :lane"), {"lane": lane_id})
+        statement = text("UPDATE queue SET lane = NULL, claimed_at = NULL WHERE lane = :lane RETURNING pool")
+        pools = frozenset(connection.scalars(statement, {"lane": lane_id}))
+    return TakenBack([lane_id], pools)
+
+
+def take_back_dead(engine: Engine, *, lease_seconds: float) -> TakenBack:
+    """Take back the leases of lanes that have been silent for longer than a lease, by the database's clock.
+
+    After a restart of the database every lane is granted a full lease to be heard again.
+    """
+    statement = text(
+        "DELETE FROM lanes WHERE last_seen < now() - make_interval(secs => :lease)"
+        " AND pg_postmaster_start_time() < now() - make_interval(secs => :lease) RETURNING id"
+    )
+    with transaction(engine) as connection:
+        dead = list(connection.scalars(statement, {"lease": lease_seconds}))
+        return _take_back(connection, dead)
+
+
+def take_back_all(engine: Engine) -> TakenBack:
+    """Take back every lease: for a start at which no worker of this database can be alive."""
+    with transaction(engine) as connection:
+        dead = list(connection.scalars(text("DELETE FROM lanes RETURNING id")))
+        return _take_back(connection, dead)
+
+
+def abandon(engine: Engine, lane_id: str, *, failure: FailureCode, error: str) -> TakenBack:
+    """A lane gives itself up, because what it runs hangs: it counts as a loss.
+
+    A prediction that ran alone is the culprit and fails at once; of several, each is tried alone.
+    """
+    with transaction(engine) as connection:
+        connection.execute(text("DELETE FROM lanes WHERE id = :lane"), {"lane": lane_id})
+        held = connection.scalar(text("SELECT count(*) FROM queue WHERE lane = :lane"), {"lane": lane_id})
+        cap = 1 if held == 1 else MAX_LOSSES
+        return _take_back(connection, [lane_id], max_losses=cap, failure=failure, error=error)
+
+
+_WAIT_AGAIN = text(
+    "UPDATE queue SET lane = NULL, claimed_at = NULL, losses = losses + 1"
+    " WHERE lane = ANY(:lanes) AND losses + 1 < :max_losses RETURNING pool"
+)
+
+_FAIL_LOST = ending(
+    """
+    DELETE FROM queue WHERE lane = ANY(:lanes)
+    RETURNING id, attempt, claimed_at, waiter, CAST(:status AS text) AS status, CAST(NULL AS json) AS output,
+              CAST(:error AS text) AS error, CAST(:failure AS text) AS failure
+    """
+)
+
+
+def _take_back(
+    connection: Connection,
+    lanes: Sequence[str],
+    *,
+    max_losses: int = MAX_LOSSES,
+    failure: FailureCode = FailureCode.WORKER_LOST,
+    error: str = f"The worker died {MAX_LOSSES} times while it ran this prediction.",
+) -> TakenBack:
+    if not lanes:
+        return TakenBack()
+    pools = connection.scalars(_WAIT_AGAIN, {"lanes": list(lanes), "max_losses": max_losses})
+    again = frozenset(pools)
+    parameters = {
+        "lanes": list(lanes),
+        "status": Status.FAILED.value,
+        "error": error,
+        "failure": failure.value,
+    }
+    return TakenBack(lanes, again, read_endings(connection.execute(_FAIL_LOST, parameters)))

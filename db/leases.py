@@ -1,0 +1,228 @@
+"""What a lane does with predictions: choose a version, claim, finish, give back. Sync; workers only.
+
+A lease is fenced by lane and attempt: when either has changed, whatever the lane still does with the
+prediction changes nothing. A cancelled or expired prediction has left the queue, so its lease is void too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from db.endings import Ended, ending, read_endings
+from db.states import Status
+from db.tables.queue_entry import PRIORITY_STEP
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lane's claim on one prediction, and what the model needs of it.
+
+    `losses` counts the lanes that died with it; such a prediction runs alone.
+    """
+
+    id: str
+    lane: str
+    attempt: int
+    losses: int
+    input: dict[str, Any]
+    owner_id: str
+    request_id: str | None
+    claimed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The leases that one claim brought, in rank order, and whether more were waiting."""
+
+    leases: Sequence[Lease]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a leased prediction: its output, or the failure's sentence and code."""
+
+    lease: Lease
+    status: Status
+    output: Any = None
+    error: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingVersion:
+    """A version with predictions waiting: its best rank, and how long that one has waited."""
+
+    version_id: str
+    rank: float
+    waited_seconds: float
+
+
+# A loose index scan over (pool, version_id, rank): as many probes as versions wait, not rows.
+_WAITING = text(
+    """
+    WITH RECURSIVE versions AS (
+        (SELECT version_id FROM queue WHERE pool = :pool ORDER BY version_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT q.version_id FROM queue q WHERE q.pool = :pool AND q.version_id > v.version_id
+                ORDER BY q.version_id LIMIT 1)
+        FROM versions v WHERE v.version_id IS NOT NULL
+    )
+    SELECT v.version_id, head.rank,
+           extract(epoch FROM clock_timestamp() - head.enqueued_at)::float8 AS waited_seconds
+    FROM versions v
+    CROSS JOIN LATERAL (
+        SELECT q.rank, q.enqueued_at FROM queue q
+        WHERE q.pool = :pool AND q.version_id = v.version_id AND q.lane IS NULL
+        ORDER BY q.rank, q.id LIMIT 1
+    ) head
+    WHERE v.version_id IS NOT NULL
+    ORDER BY head.rank
+    """
+)
+
+# In rank order up to the limit and the budget; what a lane died with goes alone (quarantine). The lane's
+# row is locked, so a lane that has been declared dead claims nothing. A claim need not be durable: were
+# it lost in a crash of the database, the prediction would be waiting again and the lease void.
+_CLAIM = text(
+    """
+    WITH me AS MATERIALIZED (SELECT id FROM lanes WHERE id = :lane FOR KEY SHARE),
+    head AS MATERIALIZED (
+        SELECT id, rank, cost, losses FROM queue
+        WHERE pool = :pool AND version_id = :version AND lane IS NULL AND EXISTS (SELECT 1 FROM me)
+        ORDER BY rank, id LIMIT :limit + 1 FOR UPDATE SKIP LOCKED
+    ),
+    fit AS (
+        SELECT id, row_number() OVER best AS place, sum(cost) OVER best AS total,
+               max(losses) OVER best AS losses
+        FROM head WINDOW best AS (ORDER BY rank, id)
+    ),
+    mine AS (
+        UPDATE queue q SET lane = :lane, attempt = q.attempt + 1, claimed_at = clock_timestamp()
+        FROM fit
+        WHERE q.id = fit.id AND fit.place <= :limit
+          AND (fit.place = 1 OR (fit.total <= :budget AND fit.losses = 0))
+        RETURNING q.id, q.attempt, q.losses, q.rank, q.claimed_at,
+                  q.rank - q.priority * CAST(:step AS float8) AS start
+    ),
+    tick AS (
+        UPDATE pool_clocks c SET virtual_time = latest.start
+        FROM (SELECT max(start) AS start FROM mine) latest
+        WHERE c.pool = :pool AND c.virtual_time < latest.start
+    )
+    SELECT mine.id, mine.attempt, mine.losses, mine.claimed_at, p.input, p.owner_id, p.request_id,
+           (SELECT count(*) FROM head) > (SELECT count(*) FROM mine) AS more,
+           set_config('synchronous_commit', 'off', true)
+    FROM mine JOIN predictions p ON p.id = mine.id
+    ORDER BY mine.rank, mine.id
+    """
+)
+
+_FINISH = ending(
+    """
+    DELETE FROM queue q
+    USING unnest(CAST(:ids AS text[]), CAST(:attempts AS int[]), CAST(:statuses AS text[]),
+                 CAST(:outputs AS text[]), CAST(:errors AS text[]), CAST(:failures AS text[]))
+          AS done(id, attempt, status, output, error, failure)
+    WHERE q.id = done.id AND q.lane = :lane AND q.attempt = done.attempt
+    RETURNING q.id, q.attempt, q.claimed_at, q.waiter, done.status, CAST(done.output AS json) AS output,
+              done.error, done.failure
+    """
+)
+
+_HELD = text(
+    """
+    SELECT q.id FROM queue q JOIN unnest(CAST(:ids AS text[]), CAST(:attempts AS int[])) AS held(id, attempt)
+      ON q.id = held.id AND q.attempt = held.attempt
+    WHERE q.lane = :lane
+    """
+)
+
+_GIVE_BACK = text(
+    """
+    UPDATE queue q SET lane = NULL, claimed_at = NULL
+    FROM unnest(CAST(:ids AS text[]), CAST(:attempts AS int[])) AS held(id, attempt)
+    WHERE q.id = held.id AND q.attempt = held.attempt AND q.lane = :lane
+    RETURNING q.id
+    """
+)
+
+
+class Leases:
+    """One lane's dealings with the queue. Safe to share between the lane's threads."""
+
+    def __init__(self, engine: Engine, lane: str) -> None:
+        self._engine = engine
+        self.lane = lane
+
+    def waiting(self, pool: str) -> list[WaitingVersion]:
+        """The versions of a pool that have work waiting, best rank first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(_WAITING, {"pool": pool})
+            return [WaitingVersion(row.version_id, row.rank, row.waited_seconds) for row in rows]
+
+    def claim(self, pool: str, version_id: str, *, limit: int, budget: int) -> Claim:
+        """Lease up to `limit` waiting predictions of one version whose costs fit `budget`, at least one."""
+        parameters = {
+            "lane": self.lane,
+            "pool": pool,
+            "version": version_id,
+            "limit": limit,
+            "budget": budget,
+            "step": PRIORITY_STEP,
+        }
+        with self._engine.connect() as connection:
+            rows = connection.execute(_CLAIM, parameters).all()
+        leases = [
+            Lease(
+                id=row.id,
+                lane=self.lane,
+                attempt=row.attempt,
+                losses=row.losses,
+                input=row.input,
+                owner_id=row.owner_id,
+                request_id=row.request_id,
+                claimed_at=row.claimed_at,
+            )
+            for row in rows
+        ]
+        return Claim(leases, more=bool(rows) and rows[0].more)
+
+    def finish(self, outcomes: Sequence[Outcome]) -> list[Ended]:
+        """End predictions, durably. Returns those whose lease still held; of the others nothing is kept."""
+        parameters = {
+            "lane": self.lane,
+            "ids": [outcome.lease.id for outcome in outcomes],
+            "attempts": [outcome.lease.attempt for outcome in outcomes],
+            "statuses": [outcome.status.value for outcome in outcomes],
+            "outputs": [_json(outcome.output) for outcome in outcomes],
+            "errors": [outcome.error for outcome in outcomes],
+            "failures": [outcome.failure for outcome in outcomes],
+        }
+        with self._engine.connect() as connection:
+            return read_endings(connection.execute(_FINISH, parameters))
+
+    def held(self, leases: Iterable[Lease]) -> set[str]:
+        """The ids of those that are still this lane's: not cancelled, not expired, not taken back."""
+        with self._engine.connect() as connection:
+            return set(connection.scalars(_HELD, self._named(leases)))
+
+    def give_back(self, leases: Iterable[Lease]) -> list[str]:
+        """Let predictions that have not begun wait again, in their old place. Returns their ids."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(_GIVE_BACK, self._named(leases)))
+
+    def _named(self, leases: Iterable[Lease]) -> dict[str, Any]:
+        pairs = [(lease.id, lease.attempt) for lease in leases]
+        return {"lane": self.lane, "ids": [p[0] for p in pairs], "attempts": [p[1] for p in pairs]}
+
+
+def _json(output: Any) -> str | None:
+    """Strict JSON: NaN and infinities have no place in an answer. Raises `ValueError`."""
+    return None if output is None else json.dumps(output, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,166 @@
+"""How predictions enter the queue, and how their owners cancel them. Async; the gateway only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import AsyncConnection
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.endings import Ended, ending, read_endings
+from db.errors import IdempotencyMismatch
+from db.states import Status
+from db.tables.queue_entry import PRIORITY_STEP
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A prediction to be accepted: validated input as JSON text, and where it is to run.
+
+    `deadline_seconds` counts from acceptance; `digest` is the SHA-256 of the request, for its key.
+    """
+
+    id: str
+    owner_id: str
+    version_id: str
+    model_id: str
+    pool: str
+    input: str
+    created_at: datetime
+    webhook: str | None = None
+    request_id: str | None = None
+    waiter: str | None = None
+    deadline_seconds: float | None = None
+    cost: int = 1
+    priority: int = 0
+    idempotency_key: str | None = None
+    digest: bytes | None = None
+
+
+# One statement, so one transaction and one round trip for however many predictions. Ranks are start tags
+# of start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queuing", 1996): an owner's next one
+# starts where the last one ended, or at the pool's virtual time, whichever is later.
+# What is already stored (a retry after a lost answer) is not queued again.
+SUBMIT = f"""
+WITH incoming AS (
+    SELECT * FROM unnest(
+        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],
+        %s::text[], %s::text[], %s::text[], %s::float8[], %s::int[], %s::int[], %s::text[], %s::bytea[]
+    ) WITH ORDINALITY AS t(
+        id, owner_id, version_id, model_id, pool, input, created_at,
+        webhook, request_id, waiter, deadline_seconds, cost, priority, key, digest, place)
+),
+keyed AS (
+    INSERT INTO idempotency_keys (owner_id, key, prediction_id, digest)
+    SELECT owner_id, key, id, digest FROM incoming WHERE key IS NOT NULL ORDER BY owner_id, key, place
+    ON CONFLICT DO NOTHING RETURNING prediction_id
+),
+stored AS (
+    INSERT INTO predictions (id, owner_id, version_id, model_id, input, webhook, request_id, created_at)
+    SELECT id, owner_id, version_id, model_id, input::json, webhook, request_id, created_at
+    FROM incoming WHERE key IS NULL OR id IN (SELECT prediction_id FROM keyed)
+    ON CONFLICT DO NOTHING RETURNING id
+),
+accepted AS (
+    SELECT i.*, row_number() OVER (PARTITION BY pool, owner_id ORDER BY place) - 1 AS ahead
+    FROM incoming i JOIN stored USING (id)
+),
+clock AS (
+    INSERT INTO owner_clocks AS c (pool, owner_id, virtual_time, burst)
+    SELECT a.pool, a.owner_id, coalesce(max(p.virtual_time), 0) + count(*), count(*)
+    FROM accepted a LEFT JOIN pool_clocks p USING (pool)
+    GROUP BY a.pool, a.owner_id ORDER BY a.pool, a.owner_id
+    ON CONFLICT (pool, owner_id) DO UPDATE
+    SET virtual_time = greatest(c.virtual_time, excluded.virtual_time - excluded.burst) + excluded.burst,
+        burst = excluded.burst
+    RETURNING pool, owner_id, virtual_time - burst AS start
+)
+INSERT INTO queue (id, pool, version_id, owner_id, rank, priority, cost, deadline_at, waiter)
+SELECT a.id, a.pool, a.version_id, a.owner_id, clock.start + a.ahead + a.priority * {PRIORITY_STEP}::float8,
+       a.priority, a.cost, now() + make_interval(secs => a.deadline_seconds), a.waiter
+FROM accepted a JOIN clock USING (pool, owner_id)
+RETURNING id
+"""
+
+_KEYED = (
+    "SELECT k.owner_id, k.key, k.prediction_id, k.digest FROM idempotency_keys k"
+    " JOIN unnest(%s::text[], %s::text[]) AS asked(owner_id, key) USING (owner_id, key)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A submission is durable. `replayed` tells that its idempotency key stood for `id` already."""
+
+    id: str
+    replayed: bool = False
+
+
+async def submit(
+    connection: AsyncConnection, submissions: Sequence[Submission]
+) -> list[Accepted | IdempotencyMismatch]:
+    """Commit submissions together; answers in their order. The connection must be in autocommit mode.
+
+    Raises `psycopg.Error`, and then none is accepted, or the outcome is unknown and the same submissions
+    may be sent again: their ids make that harmless.
+    """
+    columns = [
+        [getattr(submission, name) for submission in submissions]
+        for name in (
+            "id", "owner_id", "version_id", "model_id", "pool", "input", "created_at", "webhook",
+            "request_id", "waiter", "deadline_seconds", "cost", "priority", "idempotency_key", "digest",
+        )
+    ]  # fmt: skip
+    cursor = await connection.execute(SUBMIT, columns)
+    queued = {row[0] for row in await cursor.fetchall()}
+    missing = [s for s in submissions if s.id not in queued and s.idempotency_key is not None]
+    replays = await _replays(connection, missing) if missing else {}
+    return [replays.get(s.id, Accepted(s.id)) for s in submissions]
+
+
+async def _replays(
+    connection: AsyncConnection, submissions: Sequence[Submission]
+) -> dict[str, Accepted | IdempotencyMismatch]:
+    owners = [s.owner_id for s in submissions]
+    keys = [s.idempotency_key for s in submissions]
+    cursor = await connection.execute(_KEYED, [owners, keys])
+    known = {(owner, key): (found, digest) for owner, key, found, digest in await cursor.fetchall()}
+    answers: dict[str, Accepted | IdempotencyMismatch] = {}
+    for submission in submissions:
+        assert submission.idempotency_key is not None
+        found, digest = known[submission.owner_id, submission.idempotency_key]
+        if bytes(digest) != submission.digest:
+            answers[submission.id] = IdempotencyMismatch(submission.idempotency_key)
+        else:
+            answers[submission.id] = Accepted(found, replayed=found != submission.id)
+    return answers
+
+
+_CANCEL = ending(
+    """
+    DELETE FROM queue WHERE id = :id
+    RETURNING id, attempt, claimed_at, waiter, CAST(:status AS text) AS status, CAST(NULL AS json) AS output,
+              CAST(NULL AS text) AS error, CAST(NULL AS text) AS failure
+    """
+)
+
+
+async def cancel(engine: AsyncEngine, prediction_id: str) -> Ended | None:
+    """End a prediction as canceled, at once, queued or running; None when it has ended already.
+
+    A lane that runs it finds its lease void at the next step's edge and drops it.
+    """
+    async with engine.connect() as connection:
+        rows = await connection.execute(_CANCEL, {"id": prediction_id, "status": Status.CANCELED.value})
+        return next(iter(read_endings(rows)), None)
+
+
+async def watch(engine: AsyncEngine, prediction_id: str, *, waiter: str) -> bool:
+    """Ask that the end of a queued prediction be published on `waiter`; False when it has ended already."""
+    statement = text("UPDATE queue SET waiter = :waiter WHERE id = :id RETURNING id")
+    async with engine.connect() as connection:
+        row = (await connection.execute(statement, {"id": prediction_id, "waiter": waiter})).first()
+    return row is not None
