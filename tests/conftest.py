@@ -1,0 +1,75 @@
+"""The fixtures that every test may ask for: real servers, fresh databases, all of Augury."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.migrate import migrate
+from cli.postgres import EmbeddedPostgres
+from cli.valkey import EmbeddedValkey
+from tests.servers import VALKEY_DATABASES, Databases, Keyspaces
+
+
+@pytest.fixture(scope="session")
+def session_directory() -> Iterator[Path]:
+    """Where the session's servers keep their data."""
+    path = Path(tempfile.mkdtemp(prefix="augury-test-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def postgres(session_directory: Path) -> Iterator[EmbeddedPostgres]:
+    """The session's PostgreSQL, not durable. Use `database_url` for a database in it."""
+    with EmbeddedPostgres(session_directory / "postgres", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(session_directory: Path) -> Iterator[EmbeddedValkey]:
+    """The session's Valkey. Use `redis_url` for an empty logical database in it."""
+    with EmbeddedValkey(session_directory / "valkey", databases=VALKEY_DATABASES) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres) -> Databases:
+    return Databases(postgres)
+
+
+@pytest.fixture(scope="session")
+def keyspaces(valkey: EmbeddedValkey) -> Keyspaces:
+    return Keyspaces(valkey)
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """A migrated, empty database of this test's own: postgresql://…"""
+    with databases.fresh() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(keyspaces: Keyspaces) -> str:
+    """An empty logical database: redis://127.0.0.1:port/n. Channels are the server's, not the database's."""
+    return keyspaces.fresh()
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A durable, migrated PostgreSQL of this test's own, to be stopped, killed and restarted at will."""
+    with EmbeddedPostgres(tmp_path / "own-postgres") as server:
+        migrate(server.url)
+        yield server
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    """A Valkey of this test's own, to be stopped, killed and restarted at will."""
+    with EmbeddedValkey(tmp_path / "own-valkey") as server:
+        yield server

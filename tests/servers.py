@@ -1,0 +1,58 @@
+"""Real PostgreSQL and Valkey for tests: one of each for the session, a fresh database for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count, cycle
+from uuid import uuid4
+
+import psycopg
+import redis
+from psycopg.sql import SQL, Identifier
+
+from cli.migrate import migrate
+from cli.postgres import EmbeddedPostgres
+from cli.valkey import EmbeddedValkey
+
+VALKEY_DATABASES = 1024
+_TEMPLATE = "migrated"
+
+
+class Databases:
+    """Hands out databases that are copies of one that was migrated once."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self._server = server
+        self._numbers = count(1)
+        self._execute("CREATE DATABASE {}", _TEMPLATE)
+        migrate(server.database_url(_TEMPLATE))
+
+    def _execute(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self._server.database_url("postgres"), autocommit=True) as connection:
+            connection.execute(SQL(statement).format(*map(Identifier, names)))
+
+    @contextmanager
+    def fresh(self) -> Iterator[str]:
+        """The URL of a database with the newest schema and no rows, dropped afterwards."""
+        name = f"test_{next(self._numbers)}_{uuid4().hex[:8]}"
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, _TEMPLATE)
+        try:
+            yield self._server.database_url(name)
+        finally:
+            self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+
+class Keyspaces:
+    """Hands out the logical databases of one Valkey in turn, emptied."""
+
+    def __init__(self, server: EmbeddedValkey) -> None:
+        self._server = server
+        self._numbers = cycle(range(1, VALKEY_DATABASES))
+
+    def fresh(self) -> str:
+        """The URL of an empty logical database."""
+        url = self._server.database_url(next(self._numbers))
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+        return url
