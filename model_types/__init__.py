@@ -1,0 +1,1 @@
+"""Model types: values in, values out. They know nothing of HTTP, SQL or Celery."""

@@ -1,0 +1,91 @@
+"""The engine of echo: no weights, and a session in which predictions join and leave at any step."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model_types.base import Failure, ModelType, VersionSpec
+from model_types.echo import INFO, Input
+
+
+@dataclass(slots=True)
+class Progress:
+    """One echo on its way."""
+
+    input: Input
+    steps_left: int
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long each of its steps takes."""
+        return self.input.sleep / self.input.steps
+
+    def outcome(self) -> str | Failure:
+        """What it comes to in the end."""
+        return self.input.text if self.input.fail is None else Failure("model_error", self.input.fail)
+
+
+class EchoSession:
+    """Each step moves all members by one of their own steps; they sleep together, as a batch computes."""
+
+    def __init__(self, *, max_batch: int) -> None:
+        self._max_batch = max_batch
+        self._members: dict[str, Progress] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def room(self) -> int:
+        return self._max_batch - len(self._members)
+
+    def add(self, key: str, prepared: Input) -> None:
+        self._members[key] = Progress(prepared, steps_left=prepared.steps)
+
+    def cancel(self, key: str) -> None:
+        self._members.pop(key, None)
+
+    def step(self) -> Mapping[str, Any | Failure]:
+        members = list(self._members.items())
+        if any(member.input.crash for _, member in members):
+            os.kill(os.getpid(), signal.SIGKILL)
+        pause_seconds = max((member.pause_seconds for _, member in members), default=0.0)
+        if pause_seconds > 0:
+            time.sleep(pause_seconds)
+        finished: dict[str, Any | Failure] = {}
+        for key, member in members:
+            member.steps_left -= 1
+            # Only what is still a member: another thread may have cancelled it meanwhile.
+            if member.steps_left == 0 and self._members.pop(key, None) is not None:
+                finished[key] = member.outcome()
+        return finished
+
+
+class Echo(ModelType):
+    """Gives its text back."""
+
+    def load(self, version: VersionSpec, device: str) -> None:
+        self.spec = version
+
+    @property
+    def max_batch(self) -> int:
+        return int(self.spec.options.get("max_batch", INFO.max_batch))
+
+    def prepare(self, value: Any) -> Input:
+        return Input.model_validate(value)
+
+    def session(self) -> EchoSession:
+        return EchoSession(max_batch=self.max_batch)
+
+    def predict(self, batch: Sequence[Input]) -> Sequence[str | Failure]:
+        session = EchoSession(max_batch=len(batch))
+        for index, item in enumerate(batch):
+            session.add(str(index), item)
+        outcomes: dict[str, Any | Failure] = {}
+        while session:
+            outcomes |= session.step()
+        return [outcomes[str(index)] for index in range(len(batch))]

@@ -1,0 +1,38 @@
+"""One row of a batch: a prompt's tokens with everything that is its own, so that rows can share a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """A continuation to be written.
+
+    `cancelled` is set by another thread while the batch runs, and read at every token.
+    """
+
+    ids: list[int]
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    cancelled: bool = False
+
+    @property
+    def greedy(self) -> bool:
+        """Whether it always takes the likeliest token."""
+        return self.temperature == 0 or self.top_k == 1
+
+    @property
+    def takes_scores_as_they_are(self) -> bool:
+        """Whether it needs no sampling at all."""
+        return self.greedy and self.repetition_penalty == 1
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt and the continuation together, at most."""
+        return len(self.ids) + self.max_new_tokens
