@@ -1,0 +1,1 @@
+"""What ships with the source to be tried out."""

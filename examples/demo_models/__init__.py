@@ -1,0 +1,5 @@
+"""Small models that ship with the source, so that the first prediction needs no download."""
+
+from pathlib import Path
+
+RECITAL = Path(__file__).parent / "recital"
