@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from cli.embedded import HOST, EmbeddedServer, NoServerBinary, carried_binary
 
@@ -79,7 +81,7 @@ class EmbeddedValkey(EmbeddedServer):
         return path
 
     def is_ready(self) -> bool:
-        with redis.Redis.from_url(self.url, socket_timeout=5) as client:
+        with redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), 0)) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:  # not listening yet, or still reading its file
