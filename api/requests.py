@@ -1,0 +1,112 @@
+"""What happens to every request: its id, its size, its errors, its headers and its line in the log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import BodyTooLarge, problem
+from api.logs import request_id
+from db.ids import new_id
+
+log = logging.getLogger("api.access")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# Keys of ours in an ASGI scope.
+PRINCIPAL = "augury.principal"
+RATE_LIMIT = "augury.rate_limit"
+
+
+class RequestMiddleware:
+    """Pure ASGI, as it stands before every request: Starlette's BaseHTTPMiddleware costs several times as much."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        exchange = _Exchange(scope, receive, send, _id_of(headers), self._max_body_bytes)
+        request_id.set(exchange.id)
+        try:
+            if _declared_bytes(headers) > self._max_body_bytes:
+                raise BodyTooLarge(self._max_body_bytes)
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            if exchange.status:  # too late for another answer: the server cuts the connection
+                raise
+            await problem(error)(scope, receive, exchange.send)
+        finally:
+            exchange.log()
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One request and its answer on their way through."""
+
+    scope: Scope
+    _receive: Receive
+    _send: Send
+    id: str
+    max_body_bytes: int
+    started_at: float = field(default_factory=time.perf_counter)
+    status: int = 0
+    body_bytes: int = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self.body_bytes += len(message.get("body", b""))
+            if self.body_bytes > self.max_body_bytes:
+                raise BodyTooLarge(self.max_body_bytes)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
+            if RATE_LIMIT in self.scope:
+                headers += self.scope[RATE_LIMIT].headers()
+            message["headers"] = headers
+        await self._send(message)
+
+    def log(self) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
+        milliseconds = (time.perf_counter() - self.started_at) * 1000
+        principal = self.scope.get(PRINCIPAL)
+        log.info(
+            "%s %s %d %.1f ms %s",
+            self.scope["method"],
+            _template(self.scope),
+            self.status,
+            milliseconds,
+            principal.id if principal else "-",
+        )
+
+
+def _id_of(headers: dict[bytes, bytes]) -> str:
+    """The client's own id where it is fit for a log, else a new one."""
+    given = headers.get(b"x-request-id")
+    return given.decode() if given and _REQUEST_ID.fullmatch(given) else new_id()
+
+
+def _declared_bytes(headers: dict[bytes, bytes]) -> int:
+    """What Content-Length says; 0 where it says nothing. The server has refused what is not a number."""
+    declared = headers.get(b"content-length", b"0")
+    return int(declared) if declared.isdigit() else 0
+
+
+def _template(scope: dict[str, Any]) -> str:
+    """The route's path with its parameters' names, else the path as far as it fits in one line."""
+    path: str | None = getattr(scope.get("route"), "path", None)
+    return path or quote(scope["path"][:200])

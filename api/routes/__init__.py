@@ -1,0 +1,1 @@
+"""One file per resource: what is asked, by whom, at what pace, and what is answered."""

@@ -1,0 +1,1 @@
+"""What a request means: values in, rows out."""

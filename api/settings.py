@@ -1,0 +1,107 @@
+"""The gateway's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Literal
+
+import limits
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRET_KEY_MIN_BYTES = 32
+_SECRET_KEY_HOW = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105 - a command
+# Of eight letters and more, so that a random key holds one of them less than once in 10^9 times.
+_PLACEHOLDERS: Sequence[str] = (
+    "changeme", "change-me", "change_me", "change-this", "change_this", "your-secret", "your_secret",
+    "yoursecret", "secret-key", "secret_key", "secretkey", "supersecret", "super-secret", "insecure",
+    "placeholder", "replace-me", "replace_me", "development", "password",
+)  # fmt: skip
+
+
+class GatewaySettings(BaseSettings):
+    """Settings of the gateway, read from the environment and `.env`."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore")
+
+    api_host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - the original's default
+    api_port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: str | None = Field(None, description="Base of absolute URLs; else the request's own.")
+    forwarded_allow_ips: str = Field(
+        "", description="Proxies whose X-Forwarded-* headers count, separated by commas; * for all."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    secret_key: SecretStr = Field(description="Signs access tokens; at least 32 random bytes.")
+    access_token_seconds: int = Field(12 * 3600, ge=60, description="How long a login lasts.")
+    token_cache_seconds: float = Field(
+        5, ge=0, le=60, description="How long a token that was revoked at another gateway may still serve."
+    )
+    registration: Literal["open", "invite", "closed"] | None = Field(
+        None, description="Who may register; open on loopback and closed elsewhere unless you say."
+    )
+    model_creation: Literal["admins", "users"] = Field("admins", description="Who may register models.")
+
+    rate_limit_create: str = Field("6000/minute", description="Per caller: what changes something.")
+    rate_limit_read: str = Field("12000/minute", description="Per caller: what reads.")
+    rate_limit_login: str = Field("20/minute", description="Per address, and per account.")
+
+    max_body_bytes: int = Field(20 * 1024 * 1024, ge=1024)
+    backlog_per_pool: int = Field(100_000, ge=1, description="Waiting predictions in a pool, at most.")
+    backlog_per_user: int = Field(10_000, ge=1, description="Waiting predictions of a user, at most.")
+    intake_timeout_seconds: float = Field(5, gt=0, description="How long a submission may take to commit.")
+    prediction_deadline_seconds: float | None = Field(
+        None, gt=0, description="How long a prediction may wait and run, from its acceptance."
+    )
+    wait_seconds_max: float = Field(60, gt=0, description="The longest hold that `Prefer: wait` gets.")
+    lease_seconds: float = Field(30, gt=0, description="A lane not heard of for this long counts as dead.")
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_secret(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value()
+        if len(key.encode()) < SECRET_KEY_MIN_BYTES:
+            raise ValueError(f"must have at least {SECRET_KEY_MIN_BYTES} bytes; {_SECRET_KEY_HOW}")
+        if len(set(key)) < 10 or any(word in key.lower() for word in _PLACEHOLDERS):
+            raise ValueError(f"looks like a placeholder; {_SECRET_KEY_HOW}")
+        return value
+
+    @field_validator("rate_limit_create", "rate_limit_read", "rate_limit_login")
+    @classmethod
+    def _is_a_limit(cls, value: str) -> str:
+        try:
+            limit = limits.parse(value)
+        except ValueError:
+            raise ValueError("must be a limit such as 600/minute") from None
+        if limit.amount < 1:
+            raise ValueError("must let at least one request through")
+        return value
+
+    @field_validator("public_url", "registration", "prediction_deadline_seconds", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: str | None) -> str | None:
+        return None if value == "" else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_a_base(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+    @property
+    def registration_policy(self) -> Literal["open", "invite", "closed"]:
+        """Who may register, after the rule for what was left unsaid."""
+        if self.registration is not None:
+            return self.registration
+        return "open" if _is_loopback(self.api_host) else "closed"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

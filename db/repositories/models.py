@@ -1,0 +1,191 @@
+"""Models and their versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, true, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.repositories.keyset import Cursor, keyset
+from db.tables import Model, ModelVersion, QueueEntry
+
+ModelRow = tuple[Model, ModelVersion]
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """A version to be stored; `id` is the digest of everything else, its model's name included."""
+
+    id: str
+    label: str
+    model_type: str
+    engine: str
+    path: str
+    revision: str | None
+    hardware: str
+    input_schema: dict[str, Any]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who asks, as far as it matters to what is seen: public models, one's own, or all."""
+
+    username: str | None = None
+    sees_all: bool = False
+
+    def may_see(self, model: Model) -> bool:
+        return self.sees_all or model.visibility == "public" or self._owns(model)
+
+    def _owns(self, model: Model) -> bool:
+        return self.username is not None and model.owner_key == self.username.lower()
+
+    def condition(self) -> ColumnElement[bool]:
+        """`may_see` in SQL."""
+        if self.sees_all:
+            return true()
+        public = Model.visibility == "public"
+        return public if self.username is None else or_(public, Model.owner_key == self.username.lower())
+
+
+def _with_latest() -> Select[Model, ModelVersion]:
+    return select(Model, ModelVersion).join(ModelVersion, ModelVersion.id == Model.latest_version_id)
+
+
+def _named(owner: str, name: str) -> ColumnElement[bool]:
+    return (Model.owner_key == owner.lower()) & (Model.name_key == name.lower())
+
+
+async def by_id(session: AsyncSession, model_id: str) -> ModelRow | None:
+    """A model and its latest version."""
+    row = (await session.execute(_with_latest().where(Model.id == model_id))).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def by_name(session: AsyncSession, owner: str, name: str) -> ModelRow | None:
+    """A model, its name in any case, and its latest version."""
+    row = (await session.execute(_with_latest().where(_named(owner, name)))).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def visible_to(
+    session: AsyncSession, viewer: Viewer, *, limit: int, cursor: Cursor | None
+) -> Sequence[ModelRow]:
+    """A keyset page (`limit` + 1 rows) of the models that this viewer may see."""
+    query = _with_latest().where(viewer.condition())
+    page = keyset(query, Model.id.expression, limit=limit, cursor=cursor)
+    return [(row[0], row[1]) for row in await session.execute(page)]
+
+
+async def version(session: AsyncSession, version_id: str) -> ModelRow | None:
+    """A version by its id alone, and its model."""
+    query = select(Model, ModelVersion).join(Model, Model.id == ModelVersion.model_id)
+    row = (await session.execute(query.where(ModelVersion.id == version_id))).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def version_of(session: AsyncSession, owner: str, name: str, version_or_label: str) -> ModelRow | None:
+    """A model's version by its id, or the newest one that bears this label."""
+    query = (
+        select(Model, ModelVersion)
+        .join(Model, Model.id == ModelVersion.model_id)
+        .where(_named(owner, name))
+        .where(or_(ModelVersion.id == version_or_label, ModelVersion.label == version_or_label))
+        .order_by((ModelVersion.id == version_or_label).desc(), ModelVersion.created_at.desc())
+        .limit(1)
+    )
+    row = (await session.execute(query)).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def versions_of(
+    session: AsyncSession, model_id: str, *, limit: int, cursor: Cursor | None
+) -> list[ModelVersion]:
+    """A keyset page (`limit` + 1 rows) of a model's versions; their ids are digests, so time orders them."""
+    order = tuple_(ModelVersion.created_at, ModelVersion.id)
+    place = (
+        select(ModelVersion.created_at, ModelVersion.id).where(ModelVersion.id == cursor.id).scalar_subquery()
+        if cursor
+        else None
+    )
+    query = select(ModelVersion).where(ModelVersion.model_id == model_id)
+    return list(await session.scalars(keyset(query, order, limit=limit, cursor=cursor, place=place)))
+
+
+async def add_or_lock(
+    session: AsyncSession, *, model_id: str, owner: str, name: str, visibility: str, created_by: str
+) -> Model:
+    """The model of this name, made now if there is none, and locked until the transaction ends."""
+    statement = (
+        insert(Model)
+        .values(
+            id=model_id,
+            owner=owner,
+            owner_key=owner.lower(),
+            name=name,
+            name_key=name.lower(),
+            visibility=visibility,
+            created_by=created_by,
+        )
+        .on_conflict_do_update(
+            index_elements=[Model.owner_key, Model.name_key], set_={"updated_at": Model.updated_at}
+        )
+        .returning(Model)
+    )
+    return (await session.scalars(statement)).one()
+
+
+async def add_version(session: AsyncSession, model_id: str, new: NewVersion) -> bool:
+    """Store a version; False when it is there already, as the same content has the same id."""
+    statement = (
+        insert(ModelVersion)
+        .values(
+            id=new.id,
+            model_id=model_id,
+            label=new.label,
+            model_type=new.model_type,
+            engine=new.engine,
+            path=new.path,
+            revision=new.revision,
+            hardware=new.hardware,
+            input_schema=new.input_schema,
+            options=new.options,
+        )
+        .on_conflict_do_nothing(index_elements=[ModelVersion.id])
+        .returning(ModelVersion.id)
+    )
+    return await session.scalar(statement) is not None
+
+
+async def change(session: AsyncSession, model_id: str, **columns: Any) -> None:
+    """Set columns of a model, and the time of its last change."""
+    await session.execute(update(Model).where(Model.id == model_id).values(**columns, updated_at=func.now()))
+
+
+async def lock(session: AsyncSession, model_id: str) -> bool:
+    """Lock a model until the transaction ends; False when there is none."""
+    query = select(Model.id).where(Model.id == model_id).with_for_update()
+    return await session.scalar(query) is not None
+
+
+async def has_waiting_predictions(session: AsyncSession, model_id: str) -> bool:
+    """Whether a prediction of any of its versions is not terminal yet."""
+    query = (
+        select(QueueEntry.id)
+        .join(
+            ModelVersion,
+            (QueueEntry.pool == ModelVersion.model_type) & (QueueEntry.version_id == ModelVersion.id),
+        )
+        .where(ModelVersion.model_id == model_id)
+        .limit(1)
+    )
+    return await session.scalar(query) is not None
+
+
+async def remove(session: AsyncSession, model_id: str) -> None:
+    """Delete a model and its versions."""
+    await session.execute(delete(Model).where(Model.id == model_id))
