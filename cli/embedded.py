@@ -11,6 +11,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -200,8 +201,9 @@ class EmbeddedServer(ABC):
                 return
             pids = {process.pid for process in leftovers}
             for process in leftovers:
-                if process.ppid() not in pids:  # a server's children are the server's to stop
-                    process.send_signal(number)
+                with suppress(psutil.NoSuchProcess):
+                    if process.ppid() not in pids:  # a server's children are the server's to stop
+                        process.send_signal(number)
             psutil.wait_procs(leftovers, timeout=self.stop_seconds)
 
     def restart(self) -> None:
