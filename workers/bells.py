@@ -1,0 +1,77 @@
+"""Ringing the bell of a pool: "there is work", said to whichever lane is idle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+import redis
+import redis.asyncio
+
+from workers.messages import MAX_BELLS, RING_SCRIPT, bell
+
+logger = logging.getLogger(__name__)
+
+
+class Bells:
+    """The lanes' and the steward's bells. Ringing never raises: the steward rings again what was lost."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._ring = client.register_script(RING_SCRIPT)
+
+    def ring(self, pools: Iterable[str]) -> bool:
+        """Ring once for each pool; False when Redis cannot be reached."""
+        try:
+            for pool in pools:
+                self._ring(keys=[pool], args=[bell(pool), MAX_BELLS])
+        except redis.RedisError as error:
+            logger.warning("the bell could not be rung: %s", error)
+            return False
+        return True
+
+
+class GatewayBells:
+    """The gateway's bells: they are rung behind the response, one for each pool and round.
+
+    What is asked for while a round is under way joins the next one, so a busy gateway rings less often
+    than it commits.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._ring = client.register_script(RING_SCRIPT)
+        self._wanted: set[str] = set()
+        self._ringing: asyncio.Task[None] | None = None
+        self._reachable = True
+
+    def ring(self, pools: Iterable[str]) -> None:
+        """Have the bell of each pool rung soon."""
+        self._wanted.update(pools)
+        if self._wanted and self._ringing is None:
+            self._ringing = asyncio.create_task(self._ring_all(), name="bells")
+
+    async def close(self) -> None:
+        """Finish ringing."""
+        if self._ringing is not None:
+            await self._ringing
+
+    async def _ring_all(self) -> None:
+        try:
+            while self._wanted:
+                pools, self._wanted = self._wanted, set()
+                for pool in pools:
+                    await self._ring(keys=[pool], args=[bell(pool), MAX_BELLS])
+            self._note(reachable=True)
+        except (redis.RedisError, OSError) as error:
+            self._wanted.clear()
+            self._note(reachable=False, error=error)
+        finally:
+            self._ringing = None
+
+    def _note(self, *, reachable: bool, error: Exception | None = None) -> None:
+        if reachable != self._reachable:
+            self._reachable = reachable
+            if reachable:
+                logger.info("bells ring again")
+            else:
+                logger.warning("Redis is away, so bells are left to the steward: %s", error)

@@ -1,0 +1,26 @@
+"""Where Redis (or Valkey) is: broker of the bells, shared counters, and news of finished predictions."""
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class BrokerSettings(BaseSettings):
+    """Settings of the Redis connection, read from the environment and `.env`."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore")
+
+    redis_url: str = Field("", description="Redis connection string; by default made of the two below.")
+    redis_host: str = Field("localhost", description="Redis host, where REDIS_URL is not given.")
+    redis_port: int = Field(6379, ge=1, le=65535, description="Redis port, where REDIS_URL is not given.")
+
+    @model_validator(mode="after")
+    def _compose(self) -> "BrokerSettings":
+        if not self.redis_url:
+            self.redis_url = f"redis://{self.redis_host}:{self.redis_port}/0"
+        if not self.redis_url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("REDIS_URL must be a Redis URL: redis://host:6379/0")
+        return self
+
+    def url(self) -> str:
+        """The connection string."""
+        return self.redis_url

@@ -1,0 +1,101 @@
+"""What travels through Redis: bells to lanes, and news of finished predictions to gateways that wait.
+
+Nothing here is the truth: a lost message costs time, a repeated one nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+SERVE_TASK = "augury.serve"
+
+# As many bells as may lie in one queue: each wakes a lane, and a lane that leaves a backlog rings again.
+MAX_BELLS = 16
+
+# Rings unless enough bells lie there already. Returns the number of bells that were rung: 0 or 1.
+RING_SCRIPT = """
+if redis.call('LLEN', KEYS[1]) < tonumber(ARGV[2]) then redis.call('LPUSH', KEYS[1], ARGV[1]) return 1 end
+return 0
+"""
+
+
+def bell(pool: str) -> str:
+    """A Celery message that calls `augury.serve(pool)`, as kombu's Redis transport stores it.
+
+    Celery's message protocol 2 (docs.celeryq.dev, "Message Protocol"), in kombu's virtual-transport
+    envelope. Written here so that a gateway needs neither Celery nor its publisher, which cost more
+    than the whole request.
+    """
+    identifier = str(uuid4())
+    body = json.dumps([[pool], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    return json.dumps(
+        {
+            "body": base64.b64encode(body.encode()).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {
+                "lang": "py",
+                "task": SERVE_TASK,
+                "id": identifier,
+                "root_id": identifier,
+                "parent_id": None,
+                "group": None,
+                "argsrepr": repr((pool,)),
+                "kwargsrepr": "{}",
+                "origin": "augury",
+                "ignore_result": True,
+                "retries": 0,
+                "eta": None,
+                "expires": None,
+                "timelimit": [None, None],
+            },
+            "properties": {
+                "correlation_id": identifier,
+                "reply_to": "",
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": pool},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid4()),
+            },
+        }
+    )
+
+
+class News(msgspec.Struct, frozen=True):
+    """A prediction has ended: what a waiting gateway needs in order to answer without asking the database."""
+
+    id: str
+    status: str
+    output: Any
+    error: str | None
+    failure: str | None
+    attempts: int
+    started_at: datetime | None
+    completed_at: datetime
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(list[News])
+
+
+def encode_news(news: Iterable[News]) -> bytes:
+    """The payload of one publication."""
+    return _encoder.encode(list(news))
+
+
+def decode_news(payload: bytes) -> list[News]:
+    """What `encode_news` made. Raises `msgspec.DecodeError`."""
+    return _decoder.decode(payload)
+
+
+def news_channel(gateway_id: str) -> str:
+    """The channel on which one gateway process listens."""
+    return f"augury:news:{gateway_id}"

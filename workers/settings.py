@@ -1,0 +1,42 @@
+"""How workers and the steward behave."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """Settings of the worker and the steward, read from the environment and `.env`."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore")
+
+    worker_concurrency: int = Field(2, ge=1, description="Lanes (processes) of one worker.")
+    enable_gpu: bool = Field(True, description="Use a GPU where torch finds one.")
+    model_cache_dir: str = Field("/tmp/model_cache", description="Directory for downloaded models.")  # noqa: S108
+    worker_memory_mb: int = Field(
+        4096, ge=1, description="Memory for loaded models in one lane; the least recently used one goes."
+    )
+    lease_seconds: float = Field(
+        15.0, gt=0, description="A lane that has been silent for so long has lost its predictions."
+    )
+    affinity_seconds: float = Field(
+        2.0, ge=0, description="How long a lane may prefer loaded versions while others wait."
+    )
+    task_events: bool = Field(False, description="Send Celery events for each prediction, for Flower.")
+    outbound_allow_cidrs: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), description="Private networks that webhooks may reach, such as 10.0.0.0/8,127.0.0.0/8."
+    )
+    retention_days: int = Field(30, ge=1, description="Finished predictions are kept for so long.")
+    idempotency_hours: int = Field(24, ge=1, description="Idempotency keys are kept for so long.")
+    public_url: str = Field("", description="Base of the absolute URLs that clients are given.")
+
+    @field_validator("outbound_allow_cidrs", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+        return value
