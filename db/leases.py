@@ -6,7 +6,6 @@ prediction changes nothing. A cancelled or expired prediction has left the queue
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,11 +45,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a leased prediction: its output, or the failure's sentence and code."""
+    """What became of a leased prediction: its output as JSON text, or the failure's sentence and code."""
 
     lease: Lease
     status: Status
-    output: Any = None
+    output: str | None = None
     error: str | None = None
     failure: str | None = None
 
@@ -127,10 +126,11 @@ _CLAIM = text(
 _FINISH = ending(
     """
     DELETE FROM queue q
-    USING unnest(CAST(:ids AS text[]), CAST(:attempts AS int[]), CAST(:statuses AS text[]),
-                 CAST(:outputs AS text[]), CAST(:errors AS text[]), CAST(:failures AS text[]))
-          AS done(id, attempt, status, output, error, failure)
-    WHERE q.id = done.id AND q.lane = :lane AND q.attempt = done.attempt
+    USING unnest(CAST(:ids AS text[]), CAST(:lanes AS text[]), CAST(:attempts AS int[]),
+                 CAST(:statuses AS text[]), CAST(:outputs AS text[]), CAST(:errors AS text[]),
+                 CAST(:failures AS text[]))
+          AS done(id, lane, attempt, status, output, error, failure)
+    WHERE q.id = done.id AND q.lane = done.lane AND q.attempt = done.attempt
     RETURNING q.id, q.attempt, q.claimed_at, q.waiter, done.status, CAST(done.output AS json) AS output,
               done.error, done.failure
     """
@@ -138,24 +138,29 @@ _FINISH = ending(
 
 _HELD = text(
     """
-    SELECT q.id FROM queue q JOIN unnest(CAST(:ids AS text[]), CAST(:attempts AS int[])) AS held(id, attempt)
-      ON q.id = held.id AND q.attempt = held.attempt
-    WHERE q.lane = :lane
+    SELECT q.id
+    FROM unnest(CAST(:ids AS text[]), CAST(:lanes AS text[]), CAST(:attempts AS int[]))
+         AS held(id, lane, attempt)
+    JOIN queue q USING (id, lane, attempt)
     """
 )
 
 _GIVE_BACK = text(
     """
     UPDATE queue q SET lane = NULL, claimed_at = NULL
-    FROM unnest(CAST(:ids AS text[]), CAST(:attempts AS int[])) AS held(id, attempt)
-    WHERE q.id = held.id AND q.attempt = held.attempt AND q.lane = :lane
+    FROM unnest(CAST(:ids AS text[]), CAST(:lanes AS text[]), CAST(:attempts AS int[]))
+         AS held(id, lane, attempt)
+    WHERE q.id = held.id AND q.lane = held.lane AND q.attempt = held.attempt
     RETURNING q.id
     """
 )
 
 
 class Leases:
-    """One lane's dealings with the queue. Safe to share between the lane's threads."""
+    """One lane's dealings with the queue. Safe to share between the lane's threads.
+
+    `lane` is whom it claims for from now on; leases remember the lane that they were claimed for.
+    """
 
     def __init__(self, engine: Engine, lane: str) -> None:
         self._engine = engine
@@ -169,8 +174,9 @@ class Leases:
 
     def claim(self, pool: str, version_id: str, *, limit: int, budget: int) -> Claim:
         """Lease up to `limit` waiting predictions of one version whose costs fit `budget`, at least one."""
+        lane = self.lane
         parameters = {
-            "lane": self.lane,
+            "lane": lane,
             "pool": pool,
             "version": version_id,
             "limit": limit,
@@ -182,7 +188,7 @@ class Leases:
         leases = [
             Lease(
                 id=row.id,
-                lane=self.lane,
+                lane=lane,
                 attempt=row.attempt,
                 losses=row.losses,
                 input=row.input,
@@ -196,12 +202,9 @@ class Leases:
 
     def finish(self, outcomes: Sequence[Outcome]) -> list[Ended]:
         """End predictions, durably. Returns those whose lease still held; of the others nothing is kept."""
-        parameters = {
-            "lane": self.lane,
-            "ids": [outcome.lease.id for outcome in outcomes],
-            "attempts": [outcome.lease.attempt for outcome in outcomes],
+        parameters = _names(outcome.lease for outcome in outcomes) | {
             "statuses": [outcome.status.value for outcome in outcomes],
-            "outputs": [_json(outcome.output) for outcome in outcomes],
+            "outputs": [outcome.output for outcome in outcomes],
             "errors": [outcome.error for outcome in outcomes],
             "failures": [outcome.failure for outcome in outcomes],
         }
@@ -211,18 +214,18 @@ class Leases:
     def held(self, leases: Iterable[Lease]) -> set[str]:
         """The ids of those that are still this lane's: not cancelled, not expired, not taken back."""
         with self._engine.connect() as connection:
-            return set(connection.scalars(_HELD, self._named(leases)))
+            return set(connection.scalars(_HELD, _names(leases)))
 
     def give_back(self, leases: Iterable[Lease]) -> list[str]:
         """Let predictions that have not begun wait again, in their old place. Returns their ids."""
         with self._engine.connect() as connection:
-            return list(connection.scalars(_GIVE_BACK, self._named(leases)))
-
-    def _named(self, leases: Iterable[Lease]) -> dict[str, Any]:
-        pairs = [(lease.id, lease.attempt) for lease in leases]
-        return {"lane": self.lane, "ids": [p[0] for p in pairs], "attempts": [p[1] for p in pairs]}
+            return list(connection.scalars(_GIVE_BACK, _names(leases)))
 
 
-def _json(output: Any) -> str | None:
-    """Strict JSON: NaN and infinities have no place in an answer. Raises `ValueError`."""
-    return None if output is None else json.dumps(output, ensure_ascii=False, allow_nan=False)
+def _names(leases: Iterable[Lease]) -> dict[str, list[Any]]:
+    held = list(leases)
+    return {
+        "ids": [lease.id for lease in held],
+        "lanes": [lease.lane for lease in held],
+        "attempts": [lease.attempt for lease in held],
+    }
