@@ -15,11 +15,13 @@ from typing import Literal, Self
 
 import psutil
 
+from cli.errors import Fault
+
 DEFAULT_PATH = Path(".augury")
 _CLOCK_TOLERANCE_SECONDS = 1.0
 
 
-class DataDirectoryInUse(RuntimeError):
+class DataDirectoryInUse(Fault):
     """Another run uses this data directory."""
 
 
@@ -81,25 +83,30 @@ class DataDirectory:
         """Where a process writes what it has to say."""
         return self.path / "logs" / f"{name}.log"
 
+    def create(self) -> None:
+        """Create the folders, for nobody but ourselves."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.log("up").parent.mkdir(exist_ok=True)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Have the directory to ourselves; the kernel gives it free however we end.
 
         Raises DataDirectoryInUse.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.log("up").parent.mkdir(exist_ok=True)
+        self.create()
         with (self.path / "lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise DataDirectoryInUse(self._who_has_it()) from None
+                raise DataDirectoryInUse(self.who_has_it()) from None
             try:
                 yield
             finally:
                 (self.path / "run.json").unlink(missing_ok=True)
 
-    def _who_has_it(self) -> str:
+    def who_has_it(self) -> str:
+        """A sentence on the run that has this directory, and what to do about it."""
         run = self.run()
         who = f"pid {run.pid}, {run.url}" if run else "which is just starting or stopping"
         return (

@@ -18,6 +18,7 @@ from typing import ClassVar, Self
 
 import psutil
 
+from cli.errors import Fault
 from cli.spawn import last_lines, spawn
 
 HOST = "127.0.0.1"
@@ -26,7 +27,7 @@ PORTS = range(15_000, 32_000)
 _POLL_SECONDS = 0.01
 
 
-class EmbeddedServerFault(RuntimeError):
+class EmbeddedServerFault(Fault):
     """An embedded server could not be run."""
 
 

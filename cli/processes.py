@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import psutil
 
+from cli.errors import Fault
 from cli.spawn import last_lines, spawn
 
 #: In the environment of every process below a supervisor: the data directory that it belongs to.
@@ -25,13 +26,17 @@ STEADY_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 
 
-class ProcessDied(RuntimeError):
+class ProcessDied(Fault):
     """A process ended while the whole was still starting."""
 
     def __init__(self, name: str, status: int | None, log: Path) -> None:
         super().__init__(
             f"The {name} ended with status {status} while starting; the end of {log}:\n{last_lines(log)}"
         )
+
+
+class NotReadyInTime(Fault):
+    """The whole did not become ready in time, although every process lives."""
 
 
 class Supervised(Protocol):
@@ -145,14 +150,14 @@ class Supervisor:
         process.start()
 
     def wait_until(self, is_ready: Callable[[], bool], timeout_seconds: float, what: str) -> None:
-        """Wait for the whole to be ready. Raises ProcessDied when a part ends first, TimeoutError."""
+        """Wait for the whole to be ready. Raises ProcessDied when a part ends first, NotReadyInTime."""
         deadline = time.monotonic() + timeout_seconds
         while not is_ready():
             for process in self.processes:
                 if process.pid is None:
                     raise ProcessDied(process.name, getattr(process, "status", None), process.log)
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{what} was not ready after {timeout_seconds:.0f} s")
+                raise NotReadyInTime(f"{what} was not ready after {timeout_seconds:.0f} s.")
             time.sleep(_POLL_SECONDS)
 
     def keep_alive(self, now: float) -> None:
@@ -168,7 +173,7 @@ class Supervisor:
     def _start_again(self, life: _Life, now: float) -> None:
         try:
             life.start_again(now)
-        except (RuntimeError, OSError) as error:
+        except (Fault, OSError) as error:
             delay = life.note_death(now)
             self._say(f"The {life.process.name} did not start; trying again in {delay:.1f} s. {error}")
         else:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -13,6 +16,7 @@ from cli.migrate import migrate
 from cli.postgres import EmbeddedPostgres
 from cli.valkey import EmbeddedValkey
 from tests.servers import VALKEY_DATABASES, Databases, Keyspaces
+from tests.stack import Stack
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +77,28 @@ def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey of this test's own, to be stopped, killed and restarted at will."""
     with EmbeddedValkey(tmp_path / "own-valkey") as server:
         yield server
+
+
+@pytest.fixture
+def make_stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Stack]]:
+    """Makes `Stack`s, not yet started, and stops them afterwards.
+
+    Without `database_url=` or `redis_url=` they work on this test's own database and logical database.
+    """
+    with ExitStack() as cleanup:
+
+        def make(**options: Any) -> Stack:
+            for name in ("database_url", "redis_url"):
+                if name not in options:
+                    options[name] = request.getfixturevalue(name)
+            stack = Stack(tmp_path / f"stack-{uuid4().hex[:8]}", **options)
+            cleanup.callback(stack.stop)
+            return stack
+
+        yield make
+
+
+@pytest.fixture
+def stack(make_stack: Callable[..., Stack]) -> Stack:
+    """A stack on this test's own database, not yet started: `stack.start(workers=1, lanes=1)`."""
+    return make_stack()

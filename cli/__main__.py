@@ -1,0 +1,5 @@
+"""`python -m cli` is `augury`."""
+
+from cli.main import main
+
+main()

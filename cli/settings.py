@@ -1,0 +1,36 @@
+"""What `augury up` takes from the environment and `.env`; the processes below it read the rest themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class LaunchSettings(BaseSettings):
+    """Settings that decide what is started. An empty one counts as not set."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    database_url: str | None = Field(None, description="A PostgreSQL to use instead of the embedded one.")
+    redis_url: str | None = Field(None, description="A Redis or Valkey to use instead of the embedded one.")
+    redis_host: str | None = Field(None, description="The same, by its host's name.")
+    secret_key: str | None = Field(None, description="Signs access tokens; else one is made and kept.")
+    model_cache_dir: Path | None = Field(None, description="Where models lie; else in the data directory.")
+    outbound_allow_cidrs: str | None = Field(None, description="Private networks that webhooks may reach.")
+    omp_num_threads: int | None = Field(None, description="CPU threads of a lane; else its share of cores.")
+
+    @property
+    def brings_own_broker(self) -> bool:
+        """Whether a Redis or Valkey is given from outside."""
+        return bool(self.redis_url or self.redis_host)
+
+
+class ClientSettings(BaseSettings):
+    """Which server the commands talk to when it is not the one of the data directory."""
+
+    model_config = SettingsConfigDict(env_prefix="AUGURY_", extra="ignore", env_ignore_empty=True)
+
+    url: str | None = Field(None, description="AUGURY_URL: base URL of the server.")
+    token: str | None = Field(None, description="AUGURY_TOKEN: an API token of that server.")
