@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from http import HTTPStatus
 from inspect import cleandoc
 from math import ceil
@@ -170,17 +169,14 @@ def _answer(
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-@cache
-def _kind_of(cls: type) -> tuple[str, str]:
+def _kind(error: Exception) -> tuple[str, str]:
     """A problem's type, by its noun, and its title, by the first sentence of its docstring."""
+    cls = type(error)
+    if cls.__module__.split(".")[0] not in ("api", "db"):
+        return "about:blank", ""
     noun = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
     title = cleandoc(cls.__doc__ or "").partition("\n")[0].removesuffix(".")
     return f"urn:augury:error:{noun}", title
-
-
-def _kind(error: Exception) -> tuple[str, str]:
-    ours = type(error).__module__.split(".")[0] in ("api", "db")
-    return _kind_of(type(error)) if ours else ("about:blank", "")
 
 
 def _detail(error: Exception, status: int, fields: Sequence[FieldError]) -> str:

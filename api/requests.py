@@ -6,7 +6,6 @@ import logging
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +23,7 @@ RATE_LIMIT = "augury.rate_limit"
 
 
 class RequestMiddleware:
-    """Pure ASGI, as it stands before every request: Starlette's BaseHTTPMiddleware costs several times as much."""
+    """Stands before every request. Pure ASGI: Starlette's BaseHTTPMiddleware costs several times as much."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
         self._app = app
@@ -106,7 +105,7 @@ def _declared_bytes(headers: dict[bytes, bytes]) -> int:
     return int(declared) if declared.isdigit() else 0
 
 
-def _template(scope: dict[str, Any]) -> str:
+def _template(scope: Scope) -> str:
     """The route's path with its parameters' names, else the path as far as it fits in one line."""
     path: str | None = getattr(scope.get("route"), "path", None)
     return path or quote(scope["path"][:200])

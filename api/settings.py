@@ -55,7 +55,7 @@ class GatewaySettings(BaseSettings):
         None, gt=0, description="How long a prediction may wait and run, from its acceptance."
     )
     wait_seconds_max: float = Field(60, gt=0, description="The longest hold that `Prefer: wait` gets.")
-    lease_seconds: float = Field(30, gt=0, description="A lane not heard of for this long counts as dead.")
+    lease_seconds: float = Field(15, gt=0, description="A lane not heard of for this long counts as dead.")
 
     @field_validator("secret_key")
     @classmethod

@@ -1,0 +1,39 @@
+"""The gateway's application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from api import errors
+from api.gateway import open_gateway
+from api.requests import RequestMiddleware
+from api.routes import auth, docs, health, models
+from api.settings import GatewaySettings
+from db.settings import DatabaseSettings
+from workers.broker import BrokerSettings
+
+
+def create_app(gateway: GatewaySettings, database: DatabaseSettings, broker: BrokerSettings) -> FastAPI:
+    """The application. It starts without its servers, and works as soon as they are there."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_gateway(gateway, database, broker) as app.state.gateway:
+            yield
+
+    app = FastAPI(
+        title="Augury",
+        version=version("augury"),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        openapi_url=None,
+    )
+    app.add_middleware(RequestMiddleware, max_body_bytes=gateway.max_body_bytes)
+    errors.install(app)
+    for resource in (auth, models, health, docs):
+        app.include_router(resource.router)
+    return app

@@ -1,0 +1,74 @@
+"""What one gateway process holds open while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
+
+from api.credentials import Credentials, Signer
+from api.limits import Limiter
+from api.passwords import Passwords
+from api.services.versions import Versions
+from api.settings import GatewaySettings
+from db.session import async_engine
+from db.settings import DatabaseSettings
+from workers.broker import BrokerSettings
+
+# A request that needs Redis waits no longer for it, and goes on without.
+REDIS_TIMEOUT_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The parts of a gateway. None of them connects before it is used, and each finds its way back."""
+
+    settings: GatewaySettings
+    engine: AsyncEngine
+    redis: Redis
+    signer: Signer
+    credentials: Credentials
+    passwords: Passwords
+    limiter: Limiter
+    versions: Versions
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: GatewaySettings, database: DatabaseSettings, broker: BrokerSettings
+) -> AsyncIterator[Gateway]:
+    """A gateway's parts; they are closed when the block ends."""
+    engine = async_engine(database)
+    redis = Redis.from_url(
+        broker.url(),
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+    signer = Signer(settings.secret_key.get_secret_value())
+    try:
+        yield Gateway(
+            settings=settings,
+            engine=engine,
+            redis=redis,
+            signer=signer,
+            credentials=Credentials(engine, signer, cache_seconds=settings.token_cache_seconds),
+            passwords=Passwords(),
+            limiter=Limiter(settings, redis.connection_pool),
+            versions=Versions(engine),
+        )
+    finally:
+        await redis.aclose()
+        await engine.dispose()
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The gateway that serves this request."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway

@@ -1,0 +1,98 @@
+"""Whether the gateway can do its work: the database, the broker, and lanes for the pools in use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.repositories import lanes
+from db.repositories.transactions import read
+
+if TYPE_CHECKING:
+    from api.gateway import Gateway
+
+CHECK_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What was found. `lanes` counts them for each pool in use and each that has any."""
+
+    database: bool
+    broker: bool
+    lanes: dict[str, int]
+    pools_without_lanes: list[str]
+    limits: Literal["shared", "local"]
+
+    @property
+    def is_ready(self) -> bool:
+        """Predictions are accepted and will run. Without the broker too: the steward finds them."""
+        return self.database and not self.pools_without_lanes
+
+    @property
+    def status(self) -> Literal["ready", "degraded", "unavailable"]:
+        if not self.is_ready:
+            return "unavailable"
+        return "ready" if self.broker and self.limits == "shared" else "degraded"
+
+    def report(self) -> dict[str, Any]:
+        """As the wire has it."""
+        checks = {
+            "database": "ok" if self.database else "unavailable",
+            "broker": "ok" if self.broker else "unavailable",
+            "lanes": self.lanes,
+            "limits": self.limits,
+        }
+        return {"status": self.status, "checks": checks}
+
+
+async def readiness(gateway: Gateway) -> Readiness:
+    """Look at everything at once, for about a second at most."""
+    pools, broker = await asyncio.gather(_pools(gateway), _broker(gateway))
+    in_use, live = pools if pools is not None else ([], {})
+    return Readiness(
+        database=pools is not None,
+        broker=broker,
+        lanes={pool: live.get(pool, 0) for pool in sorted({*in_use, *live})},
+        pools_without_lanes=[pool for pool in in_use if not live.get(pool)],
+        limits="shared" if gateway.limiter.is_shared else "local",
+    )
+
+
+async def _pools(gateway: Gateway) -> tuple[list[str], dict[str, int]] | None:
+    """The pools in use and the live lanes of every pool; None without the database."""
+
+    async def query(session: AsyncSession) -> tuple[list[str], dict[str, int]]:
+        live = await lanes.live_lanes(session, lease_seconds=gateway.settings.lease_seconds)
+        return await lanes.pools_in_use(session), live
+
+    try:
+        return await _in_time(read(gateway.engine, query))
+    except (SQLAlchemyError, TimeoutError):
+        return None
+
+
+async def _broker(gateway: Gateway) -> bool:
+    try:
+        return bool(await gateway.redis.ping())
+    except (RedisError, OSError):
+        return False
+
+
+async def _in_time(work: Awaitable[T]) -> T:
+    """The result of `work`, or `TimeoutError`; a server that does not answer cannot hold up the check."""
+    task = asyncio.ensure_future(work)
+    # Not wait_for: that waits on for the cancelled query, for which the driver asks the server politely.
+    done, _ = await asyncio.wait({task}, timeout=CHECK_SECONDS)
+    if not done:
+        task.cancel()
+        raise TimeoutError
+    return task.result()
