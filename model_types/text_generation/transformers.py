@@ -21,6 +21,8 @@ from model_types.text_generation.stopping import RowStopping, cut
 
 # Decoded before the continuation and cut off again: some tokenizers drop the space that a text begins with.
 CONTEXT_TOKENS = 6
+# A CPU is busy with this many: 64 ragged prompts ran 1.5 times as fast in four passes as in one.
+CPU_ROWS_PER_PASS = 16
 MESSAGE_CHARACTERS = 500
 
 
@@ -36,6 +38,11 @@ class Transformers(ModelType):
     @property
     def max_batch(self) -> int:
         return int(self.spec.options.get("max_batch", INFO.max_batch))
+
+    @property
+    def rows_per_pass(self) -> int:
+        """How many rows go through the model together."""
+        return CPU_ROWS_PER_PASS if self._model.device.type == "cpu" else self.max_batch
 
     def load(self, version: VersionSpec, device: str) -> None:
         self.spec = version
@@ -175,7 +182,11 @@ class Transformers(ModelType):
 
 
 class GenerationSession:
-    """A static batch that others may not join, but that each may leave at any token."""
+    """Rows that wait for their pass through the model; each `step()` is one pass over rows of like length.
+
+    A pass takes as long as its longest row, so the others wait for passes of their own, and more may join
+    them between two passes. Each pass takes the oldest row along: nobody waits for ever.
+    """
 
     def __init__(self, engine: Transformers) -> None:
         self._engine = engine
@@ -195,14 +206,18 @@ class GenerationSession:
             row.cancelled = True
 
     def step(self) -> Mapping[str, Any | Failure]:
-        waiting = {key: row for key, row in self._rows.items() if not row.cancelled}
-        outcomes = self._engine.predict(list(waiting.values()))
-        self._rows = {}
-        return {
-            key: outcome
-            for (key, row), outcome in zip(waiting.items(), outcomes, strict=True)
-            if not row.cancelled
-        }
+        self._rows = {key: row for key, row in self._rows.items() if not row.cancelled}
+        rows = {key: self._rows[key] for key in self._next_pass()}
+        outcomes = dict(zip(rows, self._engine.predict(list(rows.values())), strict=True))
+        self._rows = {key: row for key, row in self._rows.items() if key not in rows}
+        return {key: outcome for key, outcome in outcomes.items() if not rows[key].cancelled}
+
+    def _next_pass(self) -> list[str]:
+        """The keys that stand beside the oldest when all are cut into passes by length."""
+        by_length = sorted(self._rows, key=lambda key: self._rows[key].work)
+        size = self._engine.rows_per_pass
+        first = by_length.index(next(iter(self._rows))) // size * size if by_length else 0
+        return by_length[first : first + size]
 
 
 def _ids(ids: int | list[int] | None) -> list[int]:

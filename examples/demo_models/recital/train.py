@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -89,7 +90,7 @@ def train(
 
 
 @torch.inference_mode()
-def correct_tokens(model: LlamaForCausalLM, text: torch.Tensor, start: int) -> tuple[int, int]:
+def correct_tokens(model: Any, text: torch.Tensor, start: int) -> tuple[int, int]:
     """How many tokens come right before the first slip after a prompt at `start`, and of how many."""
     prompt = text[None, start : start + PROMPT_CHARACTERS]
     expected = text[start + PROMPT_CHARACTERS :]
@@ -99,7 +100,7 @@ def correct_tokens(model: LlamaForCausalLM, text: torch.Tensor, start: int) -> t
     return int((output == expected[: len(output)]).long().cumprod(0).sum()), len(expected)
 
 
-def report(model: LlamaForCausalLM, text: torch.Tensor, starts: torch.Tensor) -> None:
+def report(model: Any, text: torch.Tensor, starts: torch.Tensor) -> None:
     """Print how well it recites from the beginning and from every tenth word."""
     right, total = correct_tokens(model, text, 0)
     print(f"from the beginning: {right} of {total} tokens right")
@@ -125,15 +126,15 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
 
     tokenizer = byte_tokenizer()
-    end_id = int(tokenizer.convert_tokens_to_ids(END))
+    end_id = tokenizer.get_vocab()[END]
     text = torch.tensor([*tokenizer(arguments.text.read_text("utf-8").rstrip("\n"))["input_ids"], end_id])
     model = new_model(len(tokenizer), end_id)
     print(f"{model.num_parameters():,} parameters, {len(text)} tokens")
-    starts = word_starts(text, tokenizer.convert_tokens_to_ids(SPACE))
+    starts = word_starts(text, tokenizer.get_vocab()[SPACE])
     train(model, text, starts, steps=arguments.steps, learning_rate=arguments.learning_rate)
 
     model.generation_config = GenerationConfig(eos_token_id=end_id, pad_token_id=end_id)
-    model.to(torch.float16).save_pretrained(arguments.output)
+    model.half().save_pretrained(arguments.output)
     tokenizer.save_pretrained(arguments.output)
     recital = LlamaForCausalLM.from_pretrained(arguments.output, dtype=torch.float32)
     report(recital, text, starts)
