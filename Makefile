@@ -1,0 +1,66 @@
+# Everything that one does with this repository. `make` alone lists it.
+
+PYTHON      ?= python3
+VENV        ?= .venv
+CONSTRAINTS ?= constraints.txt
+ARGS        ?=
+
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+TO_RUN  := $(VENV)/.installed-to-run
+TO_WORK := $(VENV)/.installed-to-work
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run install fmt lint test test-fast bench migrate
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(TO_RUN)  ## Install what is needed and start everything on 127.0.0.1:8000 (ARGS="--port 9000")
+	@$(BIN)/augury up $(ARGS)
+
+install: $(TO_WORK)  ## Install what developing needs (CONSTRAINTS= lets you choose your own torch)
+
+fmt: $(TO_WORK)  ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: $(TO_WORK)  ## Check style, types, the direction of imports, Compose files and Dockerfile
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose*.yml
+	$(BIN)/hadolint Dockerfile
+
+test: $(TO_WORK)  ## Run the whole test suite; it starts the servers it needs (ARGS="-k leases")
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(TO_WORK)  ## Run the tests that take no more than about two seconds each
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+bench: $(TO_WORK)  ## Measure, and print a table of ratios
+	$(BIN)/python -m benchmarks $(ARGS)
+
+migrate: $(TO_RUN)  ## Bring the database at DATABASE_URL to the newest schema
+	$(BIN)/alembic upgrade head
+
+# An installation is made again when what it was made from has changed.
+$(TO_RUN): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(PIP) -e '.[inference,embedded]'
+	@touch $@
+
+$(TO_WORK): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(PIP) -e '.[inference,embedded,dev]'
+	@touch $(TO_RUN) $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Augury needs Python 3.11 or newer as $(PYTHON): install it, or name one with make PYTHON=python3.12." >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: apt install python3-venv)." >&2; \
+		exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
