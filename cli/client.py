@@ -122,6 +122,11 @@ class Client:
             "POST",
             "/v1/predictions",
             json={"model": model, "input": dict(input)},
-            headers={"Prefer": f"wait={wait_seconds}"},
+            headers={"Prefer": f"wait={wait_seconds}"} if wait_seconds else {},
         )
         return prediction
+
+    def prediction(self, prediction_id: str) -> dict[str, Any]:
+        """A prediction as it is now."""
+        found: dict[str, Any] = self._call("GET", f"/v1/predictions/{prediction_id}")
+        return found

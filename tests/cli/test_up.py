@@ -1,0 +1,253 @@
+"""`augury up` as an operator lives with it: one command, one data directory, and no surprises."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cli.client import Client
+from cli.data_directory import DataDirectory
+from cli.embedded import free_port, processes_at_work_in
+from cli.postgres import EmbeddedPostgres
+from cli.processes import SUPERVISED_BY
+from tests.stack import wait_until
+
+START_SECONDS = 120
+_GIVEN = ("DATABASE_URL", "REDIS_URL", "REDIS_HOST", "SECRET_KEY", "AUGURY_URL", "AUGURY_TOKEN")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+class Operator:
+    """Types `augury` commands for one data directory, in an otherwise empty folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = DataDirectory(folder / "data")
+        self.port = free_port()
+        self.environment = {name: value for name, value in os.environ.items() if name not in _GIVEN}
+
+    def type(self, *words: str, timeout_seconds: float = START_SECONDS) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "cli", *words, "--data-dir", str(self.data.path)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+
+    def up(self, *options: str) -> subprocess.CompletedProcess[str]:
+        result = self.type("up", "--detach", "--workers", "1", "--port", str(self.port), *options)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    def down(self) -> subprocess.CompletedProcess[str]:
+        return self.type("down")
+
+    def client(self) -> Client:
+        credentials = self.data.credentials()
+        assert credentials is not None
+        return Client(credentials.url, credentials.api_token)
+
+    def supervisor(self) -> psutil.Process:
+        run = self.data.run()
+        assert run is not None
+        return psutil.Process(run.pid)
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that works for this data directory, the supervisor aside."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            if process.environ().get(SUPERVISED_BY) == str(self.data.path):
+                return process.status() != psutil.STATUS_ZOMBIE
+            return Path(process.cwd()).is_relative_to(self.data.path)
+        except (psutil.Error, OSError):
+            return False
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Iterator[Operator]:
+    operator = Operator(tmp_path)
+    yield operator
+    operator.down()
+    for process in operator.processes():
+        process.kill()
+
+
+def test_from_nothing_to_a_prediction_and_back(operator: Operator) -> None:
+    printed = operator.up().stdout
+    credentials = operator.data.path / "credentials.json"
+    assert credentials.stat().st_mode & 0o777 == 0o600
+    kept = json.loads(credentials.read_text())
+    assert set(kept) == {"url", "username", "password", "api_token"}
+    assert kept["api_token"] in printed
+    assert printed.count("curl -s") == 3
+
+    status = operator.type("status")
+    assert status.returncode == 0
+    assert kept["url"] in status.stdout
+
+    with operator.client() as client:
+        assert {model["name"] for model in client.models()} == {"echo", "recital"}
+        prediction = client.predict("demo/echo", {"text": "hello"}, wait_seconds=30)
+        assert (prediction["status"], prediction["output"]) == ("succeeded", "hello")
+        assert client.log_in(kept["username"], kept["password"])
+
+    assert operator.down().returncode == 0
+    assert operator.type("status").returncode == 3
+    assert operator.processes() == []
+
+
+def test_the_first_prediction_is_shown_with_input_output_and_timing(operator: Operator) -> None:
+    operator.up()
+    log = operator.data.log("up")
+    wait_until(lambda: "Augury is ready" in log.read_text(), START_SECONDS)
+    printed = log.read_text()
+    assert "Alice was beginning to get" in printed
+    assert "very tired of sitting by her sister" in printed
+    assert "s in all" in printed
+
+
+def test_a_second_start_knows_the_administrator_and_every_prediction(operator: Operator) -> None:
+    operator.up()
+    kept = operator.data.credentials()
+    with operator.client() as client:
+        before = client.predict("demo/echo", {"text": "remember me"}, wait_seconds=30)
+    operator.down()
+    operator.up()
+    assert operator.data.credentials() == kept
+    with operator.client() as client:
+        assert client.prediction(before["id"])["output"] == "remember me"
+
+
+def test_a_supervisor_that_was_killed_leaves_nothing_that_stops_the_next_and_loses_nothing(
+    operator: Operator,
+) -> None:
+    operator.up()
+    with operator.client() as client:
+        waiting = [
+            client.predict("demo/echo", {"text": str(number), "sleep": 0.2}, wait_seconds=0)["id"]
+            for number in range(20)
+        ]
+    operator.supervisor().kill()
+    operator.up()
+    with operator.client() as client:
+        wait_until(lambda: all(client.prediction(id)["status"] == "succeeded" for id in waiting), 60)
+        assert [client.prediction(id)["output"] for id in waiting] == [str(number) for number in range(20)]
+
+
+def test_a_process_that_dies_is_started_again(operator: Operator) -> None:
+    operator.up()
+    gateway = next(p for p in operator.processes() if p.cmdline()[1:] == ["-m", "api"])
+    gateway.kill()
+    log = operator.data.log("up")
+    wait_until(lambda: "The gateway runs again" in log.read_text(), 30)
+    with operator.client() as client:
+        wait_until(client.is_ready, 60)
+        assert client.predict("demo/echo", {"text": "still here"}, wait_seconds=30)["output"] == "still here"
+
+
+def test_ctrl_c_stops_everything_cleanly(operator: Operator) -> None:
+    words = ["up", "--no-demo", "--port", str(operator.port), "--data-dir", str(operator.data.path)]
+    up = subprocess.Popen(
+        [sys.executable, "-m", "cli", *words],
+        cwd=operator.folder,
+        env=operator.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: (run := operator.data.run()) is not None and run.state == "ready", START_SECONDS)
+    up.send_signal(signal.SIGINT)
+    printed, _ = up.communicate(timeout=60)
+    assert up.returncode == 0
+    assert printed.endswith("Everything has stopped.\n")
+    assert operator.processes() == []
+
+
+def test_a_second_run_in_the_same_directory_gets_one_clear_sentence(operator: Operator) -> None:
+    operator.up("--no-demo")
+    for options in ([], ["--detach"]):
+        second = operator.type("up", "--port", str(free_port()), *options)
+        assert second.returncode == 1
+        assert "is in use by another run" in second.stderr
+        assert len(second.stderr.strip().splitlines()) == 1
+
+
+def test_a_port_in_use_gets_one_clear_sentence_before_anything_starts(
+    operator: Operator, own_postgres: EmbeddedPostgres
+) -> None:
+    result = operator.type("up", "--port", str(own_postgres.port))
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"Error: Port {own_postgres.port} of 127.0.0.1 is in use by another program: "
+        "choose another with --port.\n"
+    )
+    assert not operator.data.postgres.exists()
+
+
+def test_a_database_that_is_given_is_used_instead_of_ours(operator: Operator, database_url: str) -> None:
+    operator.environment["DATABASE_URL"] = database_url
+    operator.up()
+    assert not operator.data.postgres.exists()
+    assert processes_at_work_in(operator.data.valkey, "valkey-server")
+    with operator.client() as client:
+        assert client.predict("demo/echo", {"text": "hi"}, wait_seconds=30)["output"] == "hi"
+
+
+def test_a_broker_that_is_given_is_used_instead_of_ours(operator: Operator, redis_url: str) -> None:
+    operator.environment["REDIS_URL"] = redis_url
+    operator.up()
+    assert not operator.data.valkey.exists()
+    with operator.client() as client:
+        assert client.predict("demo/echo", {"text": "hi"}, wait_seconds=30)["output"] == "hi"
+
+
+def test_a_database_that_does_not_answer_gets_one_clear_sentence(operator: Operator) -> None:
+    operator.environment["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:9/none"
+    started_at = time.monotonic()
+    result = operator.type("up", "--port", str(operator.port))
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: The database cannot be used: ")
+    assert "Traceback" not in result.stderr
+    assert time.monotonic() - started_at < 30
+
+
+def test_a_local_model_is_added_listed_and_answers(operator: Operator) -> None:
+    operator.up()
+    folder = str(Path(__file__).parents[2] / "examples" / "demo_models" / "recital")
+    added = operator.type("models", "add", "--type", "text-generation", "--path", folder, "acme/reciter")
+    assert added.returncode == 0, added.stderr
+    assert "acme/reciter" in operator.type("models", "list").stdout
+    with operator.client() as client:
+        prediction = client.predict(
+            "acme/reciter", {"prompt": "Alice was", "temperature": 0}, wait_seconds=60
+        )
+    assert "beginning to get very tired" in prediction["output"]
+
+
+def test_a_model_that_is_nowhere_gets_one_clear_sentence(operator: Operator) -> None:
+    operator.up("--no-demo")
+    result = operator.type("models", "add", "--type", "text-generation", "--path", "/no/where", "acme/none")
+    assert result.returncode == 1
+    assert (
+        result.stderr == "Error: /no/where is neither a folder nor a repository's name such as owner/name.\n"
+    )
+
+
+def test_without_a_server_the_models_commands_say_how_to_start_one(operator: Operator) -> None:
+    result = operator.type("models", "list")
+    assert result.returncode == 1
+    assert "start a server with `augury up`" in result.stderr
