@@ -1,0 +1,56 @@
+"""What the contract test runs each engine with: one case per engine of each model type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from examples.demo_models import RECITAL
+from model_types.base import VersionSpec
+
+
+@dataclass(frozen=True)
+class Case:
+    """A version to load and eight inputs for it, of which any may be spoilt.
+
+    `spoil` turns a prepared input into one on which the engine stumbles while it computes.
+    """
+
+    spec: VersionSpec
+    inputs: list[dict[str, Any]]
+    spoil: Callable[[Any], Any]
+
+    def __str__(self) -> str:
+        return f"{self.spec.model_type}-{self.spec.engine}"
+
+
+ECHO = Case(
+    spec=VersionSpec(id="1", model="demo/echo", model_type="echo", engine="builtin", path=""),
+    inputs=[{"text": "word " * count, "steps": 1 + count % 3} for count in range(8)],
+    spoil=lambda prepared: prepared.model_copy(update={"fail": "spoilt"}),
+)
+
+TEXT_GENERATION = Case(
+    spec=VersionSpec(
+        id="2",
+        model="demo/recital",
+        model_type="text-generation",
+        engine="transformers",
+        path=str(RECITAL),
+        options={"threads": 1},
+    ),
+    inputs=[
+        {"prompt": "Alice was beginning", "max_new_tokens": 24, "temperature": 0},
+        {"prompt": "x", "max_new_tokens": 20, "temperature": 2, "top_p": 1, "seed": 1},
+        {"prompt": "There was nothing so very remarkable in that", "max_new_tokens": 9, "seed": 2},
+        {"prompt": "?!", "max_new_tokens": 30, "temperature": 1.5, "top_k": 5, "seed": 3},
+        {"prompt": "Oh dear!", "max_new_tokens": 16, "temperature": 0, "repetition_penalty": 1.3},
+        {"prompt": "a White Rabbit", "max_length": 40, "temperature": 1.7, "seed": 4, "stop": " "},
+        {"prompt": "qqqq", "max_new_tokens": 12, "repetition_penalty": 1.5, "temperature": 1, "seed": 5},
+        {"prompt": "her sister on the bank", "max_new_tokens": 5, "temperature": 2, "seed": 6},
+    ],
+    spoil=lambda row: replace(row, ids=[1_000_000]),  # no such token
+)
+
+CASES = [ECHO, TEXT_GENERATION]

@@ -1,0 +1,128 @@
+"""What every engine of every model type promises to the lane that runs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema_rs
+from pydantic import TypeAdapter
+
+from model_types import registry
+from model_types.base import Failure, ModelType, Session
+from tests.model_types.cases import CASES, Case
+
+
+def prepared(engine: ModelType, case: Case) -> list[Any]:
+    return [engine.prepare(value) for value in case.inputs]
+
+
+def run(session: Session) -> dict[str, Any]:
+    outcomes: dict[str, Any] = {}
+    while len(session):
+        outcomes |= session.step()
+    return outcomes
+
+
+def test_every_engine_has_a_case() -> None:
+    shipped = {(info.name, engine) for info in registry.BUILT_IN for engine in info.engines}
+    assert {(case.spec.model_type, case.spec.engine) for case in CASES} == shipped
+
+
+def test_the_default_engine_exists() -> None:
+    for info in registry.all():
+        assert info.default_engine in info.engines
+
+
+def test_the_schema_takes_what_the_type_takes(case: Case) -> None:
+    info = registry.get(case.spec.model_type)
+    validator = jsonschema_rs.Draft202012Validator(info.input_schema())
+    for value in case.inputs:
+        validator.validate(value)
+        # With all defaults filled in it is the same input, for the schema and for the type.
+        filled = info.Input.model_validate(value).model_dump(mode="json")
+        validator.validate(filled)
+        assert info.Input.model_validate(filled) == info.Input.model_validate(value)
+
+
+def test_the_schema_explains_every_field(case: Case) -> None:
+    properties = registry.get(case.spec.model_type).input_schema()["properties"]
+    assert all(field["title"] and field["description"] for field in properties.values())
+    assert sorted(field["x-order"] for field in properties.values()) == list(range(len(properties)))
+
+
+def test_an_unknown_field_is_refused(case: Case) -> None:
+    info = registry.get(case.spec.model_type)
+    validator = jsonschema_rs.Draft202012Validator(info.input_schema())
+    assert not validator.is_valid({**case.inputs[0], "no_such_field": 1})
+
+
+def test_a_cost_fits_into_the_budget(case: Case) -> None:
+    info = registry.get(case.spec.model_type)
+    for value in case.inputs:
+        assert 1 <= info.cost(info.Input.model_validate(value)) <= info.budget
+
+
+def test_outputs_are_what_the_type_promises(engine: ModelType, case: Case) -> None:
+    output_type: TypeAdapter[Any] = TypeAdapter(registry.get(case.spec.model_type).Output)
+    for output in engine.predict(prepared(engine, case)):
+        output_type.validate_python(output, strict=True)
+
+
+def test_a_batch_of_one_equals_its_row_in_a_batch_of_eight(engine: ModelType, case: Case) -> None:
+    together = engine.predict(prepared(engine, case))
+    alone = [engine.predict([item])[0] for item in prepared(engine, case)]
+    assert list(together) == alone
+
+
+def test_the_place_in_the_batch_does_not_matter(engine: ModelType, case: Case) -> None:
+    forwards = engine.predict(prepared(engine, case))
+    backwards = engine.predict(prepared(engine, case)[::-1])
+    assert list(forwards) == list(backwards)[::-1]
+
+
+def test_a_session_gives_what_predict_gives(engine: ModelType, case: Case) -> None:
+    session = engine.session()
+    for index, item in enumerate(prepared(engine, case)):
+        session.add(str(index), item)
+    assert len(session) == len(case.inputs)
+    outcomes = run(session)
+    expected = engine.predict(prepared(engine, case))
+    assert outcomes == {str(index): output for index, output in enumerate(expected)}
+
+
+def test_one_bad_item_fails_alone(engine: ModelType, case: Case) -> None:
+    batch = prepared(engine, case)
+    expected = list(engine.predict(batch))
+    batch = prepared(engine, case)
+    batch[3] = case.spoil(batch[3])
+    outcomes = list(engine.predict(batch))
+    failure = outcomes.pop(3)
+    expected.pop(3)
+    assert isinstance(failure, Failure)
+    assert failure.code == "model_error"
+    assert "\n" not in failure.message
+    assert outcomes == expected
+
+
+def test_what_is_cancelled_between_steps_does_not_come_out(engine: ModelType, case: Case) -> None:
+    session = engine.session()
+    for index, item in enumerate(prepared(engine, case)):
+        session.add(str(index), item)
+    session.cancel("5")
+    session.cancel("never was here")
+    outcomes = run(session)
+    assert set(outcomes) == {str(index) for index in range(len(case.inputs))} - {"5"}
+    assert len(session) == 0
+
+
+def test_room_shrinks_with_each_that_joins(engine: ModelType, case: Case) -> None:
+    session = engine.session()
+    assert session.room() == engine.max_batch == registry.get(case.spec.model_type).max_batch
+    for index, item in enumerate(prepared(engine, case)):
+        session.add(str(index), item)
+    assert session.room() == engine.max_batch - len(case.inputs)
+
+
+def test_an_empty_session_steps_to_nothing(engine: ModelType) -> None:
+    assert engine.session().step() == {}
+    assert list(engine.predict([])) == []
