@@ -117,6 +117,27 @@ def abandon(engine: Engine, lane_id: str, *, failure: FailureCode, error: str) -
         return _take_back(connection, [lane_id], max_losses=cap, failure=failure, error=error)
 
 
+# A loose index scan over the pools; claimed rows come first in their order, but there are few of them.
+_WAITING_POOLS = text(
+    """
+    WITH RECURSIVE pools AS (
+        (SELECT pool FROM queue ORDER BY pool LIMIT 1)
+        UNION ALL
+        SELECT (SELECT q.pool FROM queue q WHERE q.pool > p.pool ORDER BY q.pool LIMIT 1)
+        FROM pools p WHERE p.pool IS NOT NULL
+    )
+    SELECT p.pool FROM pools p
+    WHERE EXISTS (SELECT 1 FROM queue q WHERE q.pool = p.pool AND q.lane IS NULL)
+    """
+)
+
+
+def waiting_pools(engine: Engine) -> list[str]:
+    """The pools in which at least one prediction waits for a lane."""
+    with engine.connect() as connection:
+        return list(connection.scalars(_WAITING_POOLS))
+
+
 _WAIT_AGAIN = text(
     "UPDATE queue SET lane = NULL, claimed_at = NULL, losses = losses + 1"
     " WHERE lane = ANY(:lanes) AND losses + 1 < :max_losses RETURNING pool"

@@ -156,6 +156,9 @@ _GIVE_BACK = text(
 )
 
 
+_RELEASE = text("UPDATE queue SET lane = NULL, claimed_at = NULL WHERE lane = :lane RETURNING id")
+
+
 class Leases:
     """One lane's dealings with the queue. Safe to share between the lane's threads.
 
@@ -220,6 +223,11 @@ class Leases:
         """Let predictions that have not begun wait again, in their old place. Returns their ids."""
         with self._engine.connect() as connection:
             return list(connection.scalars(_GIVE_BACK, _names(leases)))
+
+    def release(self) -> list[str]:
+        """Give back whatever this lane holds: for a lane at rest that may have missed a claim's answer."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(_RELEASE, {"lane": self.lane}))
 
 
 def _names(leases: Iterable[Lease]) -> dict[str, list[Any]]:

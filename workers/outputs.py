@@ -15,7 +15,7 @@ MAX_ERROR_LENGTH = 4000
 
 
 def outcome_of(lease: Lease, result: Any | Failure) -> Outcome:
-    """The end of one prediction: its output as JSON, or its failure. An output that is no JSON is a failure."""
+    """The end of one prediction: its output as JSON text, or its failure; what is no JSON is a failure."""
     if isinstance(result, Failure):
         return Outcome(lease, Status.FAILED, error=_sentence(result.message), failure=result.code)
     try:

@@ -14,6 +14,8 @@ from model_types.base import ModelType, ModelUnavailable, TypeInfo, VersionSpec
 logger = logging.getLogger(__name__)
 
 MEBIBYTE = 1 << 20
+# After a version could not be loaded, nobody tries again for so long.
+UNAVAILABLE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Residency:
         self._budget_bytes = budget_bytes
         self._device = device
         self._loaded: OrderedDict[str, Resident] = OrderedDict()
+        self._unavailable: dict[str, tuple[float, ModelUnavailable]] = {}
 
     def held(self) -> list[str]:
         """The ids of the versions in memory, the least recently used first."""
@@ -73,7 +76,7 @@ class Residency:
         """
         resident = self._loaded.get(version_id)
         if resident is None:
-            resident = self._load(version_id)
+            resident = self._load_unless_unavailable(version_id)
             self._loaded[version_id] = resident
             self._evict(keep=version_id)
         self._loaded.move_to_end(version_id)
@@ -83,6 +86,16 @@ class Residency:
         """Unload everything."""
         while self._loaded:
             self._unload(next(iter(self._loaded)))
+
+    def _load_unless_unavailable(self, version_id: str) -> Resident:
+        until, known = self._unavailable.get(version_id, (0.0, None))
+        if known is not None and time.monotonic() < until:
+            raise known
+        try:
+            return self._load(version_id)
+        except ModelUnavailable as error:
+            self._unavailable[version_id] = (time.monotonic() + UNAVAILABLE_SECONDS, error)
+            raise
 
     def _load(self, version_id: str) -> Resident:
         spec = self._find(version_id)

@@ -32,7 +32,12 @@ class WorkerSettings(BaseSettings):
     )
     retention_days: int = Field(30, ge=1, description="Finished predictions are kept for so long.")
     idempotency_hours: int = Field(24, ge=1, description="Idempotency keys are kept for so long.")
-    public_url: str = Field("", description="Base of the absolute URLs that clients are given.")
+    public_url: str = Field("http://localhost:8000", description="Base of the URLs in webhooks.")
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_slash(cls, value: str) -> str:
+        return value.rstrip("/")
 
     @field_validator("outbound_allow_cidrs", mode="before")
     @classmethod

@@ -1,0 +1,85 @@
+"""The last part of a prediction's way: store how it ended, then tell who waits; beside the device's work."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from db.endings import Ended
+from db.leases import Leases, Outcome
+
+logger = logging.getLogger(__name__)
+
+# While the database is away results are kept in memory for so long; then their leases have lapsed.
+RETRY_SECONDS = 120.0
+# The device may run ahead of storing by so many batches.
+MAX_BEHIND = 2
+
+
+class Finisher:
+    """Stores outcomes in a thread of its own, in order."""
+
+    def __init__(self, leases: Leases, announce: Callable[[Sequence[Ended]], None]) -> None:
+        self._leases = leases
+        self._announce = announce
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
+        self._pending: list[Future[None]] = []
+        self.finished = 0
+
+    def submit(self, outcomes: Sequence[Outcome]) -> None:
+        """Have these stored. Waits only when storing has fallen behind."""
+        if not outcomes:
+            return
+        self._pending.append(self._thread.submit(self._store, outcomes))
+        while len(self._pending) > MAX_BEHIND:
+            self._pending.pop(0).result()
+
+    def drain(self) -> None:
+        """Wait until everything is stored."""
+        while self._pending:
+            self._pending.pop(0).result()
+
+    def close(self) -> None:
+        """Store what is left, and stop."""
+        self.drain()
+        self._thread.shutdown()
+
+    def _store(self, outcomes: Sequence[Outcome]) -> None:
+        ended = self._finish(outcomes)
+        self.finished += len(ended)
+        kept = {one.id for one in ended}
+        for outcome in outcomes:
+            logger.info(
+                "prediction %s %s, attempt %d%s",
+                outcome.lease.id,
+                outcome.status,
+                outcome.lease.attempt,
+                "" if outcome.lease.id in kept else ": discarded, it was not this lane's any more",
+                extra={"request_id": outcome.lease.request_id},
+            )
+        self._announce(ended)
+
+    def _finish(self, outcomes: Sequence[Outcome]) -> list[Ended]:
+        """Store them; while the database is away try again: what is stored already does not change."""
+        give_up_at = time.monotonic() + RETRY_SECONDS
+        pause = 0.1
+        while True:
+            try:
+                return self._leases.finish(outcomes)
+            except (DBAPIError, PoolTimeout) as error:
+                if time.monotonic() > give_up_at or not _is_passing(error):
+                    logger.exception("%d outcomes could not be stored", len(outcomes))
+                    return []
+                logger.warning("the database is away, keeping %d outcomes: %s", len(outcomes), error.args[0])
+                time.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+
+def _is_passing(error: DBAPIError | PoolTimeout) -> bool:
+    """Whether the same statement may succeed later: the connection failed, not the data."""
+    return isinstance(error, PoolTimeout) or error.connection_invalidated or "connection" in str(error.orig)

@@ -1,0 +1,192 @@
+"""This process's lane: its identity, its pulse, and the runner that serves the bells."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import redis
+from sqlalchemy.exc import SQLAlchemyError
+
+from db import lanes
+from db.ids import new_id
+from db.lanes import LaneInfo
+from db.leases import Leases
+from db.repositories.versions import find_version
+from db.session import sync_engine
+from db.settings import DatabaseSettings
+from db.states import FailureCode
+from model_types.base import VersionSpec
+from workers.announcing import Announcer
+from workers.bells import Bells
+from workers.broker import BrokerSettings
+from workers.devices import choose_device
+from workers.finishing import Finisher
+from workers.residency import MEBIBYTE, Residency
+from workers.runner import Runner
+from workers.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+# How often the pulse looks at what runs: for cancellations, and for a step that hangs.
+PULSE_SECONDS = 0.2
+# Heartbeats in one lease: so many may be missed before the lane counts as dead.
+BEATS_PER_LEASE = 5
+# If even the pulse cannot run for so long, something holds the interpreter for good; the process then exits.
+FROZEN_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this lane stands: its worker's boot, its slot there, and the pools it serves."""
+
+    worker: str
+    slot: int
+    pools: Sequence[str]
+
+
+class Lane:
+    """One worker child. Opens its connections when it starts; the parent of the pool never has any."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        settings: WorkerSettings,
+        database: DatabaseSettings,
+        broker: BrokerSettings,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._place = place
+        self._settings = settings
+        self._engine = sync_engine(database, pool_size=4)
+        client = redis.Redis.from_url(broker.url(), socket_timeout=1.0, socket_connect_timeout=1.0)
+        self._bells = Bells(client)
+        self._announcer = Announcer(client, self._bells)
+        self._leases = Leases(self._engine, new_id())
+        self._finisher = Finisher(self._leases, self._announcer.ended)
+        self._residency = Residency(
+            self._find,
+            budget_bytes=settings.worker_memory_mb * MEBIBYTE,
+            device=lambda: choose_device(enable_gpu=settings.enable_gpu),
+        )
+        self._runner = Runner(
+            leases=self._leases,
+            residency=self._residency,
+            finisher=self._finisher,
+            bells=self._bells,
+            stopping=stopping,
+            affinity_seconds=settings.affinity_seconds,
+        )
+        self._registered = threading.Event()
+        self._closed = threading.Event()
+        self._pulse = threading.Thread(target=self._live, name="pulse", daemon=True)
+        self._pulse.start()
+
+    def serve(self, pool: str) -> None:
+        """Answer a bell. A lane that cannot reach the database has nothing to serve."""
+        if self._registered.wait(timeout=self._settings.lease_seconds):
+            self._runner.serve(pool)
+
+    def close(self) -> None:
+        """Leave in good order: finish storing, and let what has not begun wait for others."""
+        self._closed.set()
+        self._pulse.join(timeout=2)
+        faulthandler.cancel_dump_traceback_later()
+        self._finisher.close()
+        self._runner.close()
+        try:
+            left = lanes.retire(self._engine, self._leases.lane)
+            self._bells.ring(left.pools)
+        except SQLAlchemyError as error:
+            logger.warning("the lane could not sign off; its lease will lapse: %s", error.args[0])
+        self._engine.dispose()
+
+    def _find(self, version_id: str) -> VersionSpec | None:
+        stored = find_version(self._engine, version_id)
+        if stored is None:
+            return None
+        options = {"cache_dir": self._settings.model_cache_dir} | stored.options
+        return VersionSpec(
+            id=stored.id,
+            model=stored.model,
+            model_type=stored.model_type,
+            engine=stored.engine,
+            path=stored.path,
+            revision=stored.revision,
+            options=options,
+        )
+
+    def _live(self) -> None:
+        """Beat, watch for predictions that are not ours any more, and for a step that hangs."""
+        next_beat = 0.0
+        while not self._closed.wait(PULSE_SECONDS if self._registered.is_set() else 0.0):
+            faulthandler.dump_traceback_later(
+                max(FROZEN_SECONDS, 3 * self._settings.lease_seconds), exit=True
+            )
+            try:
+                if time.monotonic() >= next_beat:
+                    self._beat()
+                    next_beat = time.monotonic() + self._settings.lease_seconds / BEATS_PER_LEASE
+                self._drop_lost()
+                self._end_hanging()
+            except SQLAlchemyError as error:
+                logger.warning("the lane cannot reach the database: %s", error.args[0])
+                self._closed.wait(1.0)
+
+    def _beat(self) -> None:
+        if not self._registered.is_set():
+            self._register()
+        elif not lanes.beat(
+            self._engine,
+            self._leases.lane,
+            finished=self._finisher.finished,
+            resident=self._residency.held(),
+        ):
+            logger.warning("this lane was silent for too long; what it runs belongs to others now")
+            self._leases.lane = new_id()
+            self._register()
+
+    def _register(self) -> None:
+        info = LaneInfo(
+            id=self._leases.lane,
+            worker=self._place.worker,
+            slot=self._place.slot,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            pools=self._place.pools,
+        )
+        self._announcer.taken_back(lanes.register(self._engine, info))
+        self._registered.set()
+
+    def _drop_lost(self) -> None:
+        work = self._runner.work
+        leases = work.leases() if work is not None else []
+        if work is None or not leases:
+            return
+        held = self._leases.held(leases)
+        work.drop(lease.id for lease in leases if lease.id not in held)
+
+    def _end_hanging(self) -> None:
+        """Give up this process when a step does not end; the pool puts another one in its place."""
+        work = self._runner.work
+        if work is None or work.overdue_seconds() <= 0:
+            return
+        limit = work.resident.execution_timeout_seconds
+        logger.error("a step has run for longer than %g s; this lane gives itself up", limit)
+        faulthandler.dump_traceback()
+        taken = lanes.abandon(
+            self._engine,
+            self._leases.lane,
+            failure=FailureCode.EXECUTION_TIMEOUT,
+            error=f"The prediction ran for longer than {limit:g} seconds.",
+        )
+        self._announcer.taken_back(taken)
+        os.kill(os.getpid(), signal.SIGKILL)

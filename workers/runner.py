@@ -1,0 +1,212 @@
+"""The loop of a lane: choose a version, claim, step, finish; prepare ahead, finish behind."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from db.leases import Claim, Lease, Leases, Outcome, WaitingVersion
+from db.states import FailureCode
+from model_types.base import Failure, ModelUnavailable
+from workers.bells import Bells
+from workers.finishing import Finisher
+from workers.outputs import outcome_of
+from workers.residency import Residency, Resident
+from workers.work import Job, Work, prepare
+
+logger = logging.getLogger(__name__)
+
+# How often a session that others may join looks for them between two of its steps.
+JOIN_INTERVAL_SECONDS = 0.02
+# After so long a lane lets other pools have a turn; it rings its own bell again when it leaves a backlog.
+SLICE_SECONDS = 1.0
+# How many predictions of a version that cannot be loaded fail together.
+UNAVAILABLE_LIMIT = 100
+UNLIMITED = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Leases of one version, prepared where the version was loaded; `more` of it were waiting."""
+
+    version_id: str
+    leases: Sequence[Lease]
+    prepared: Sequence[Job | Outcome] | None
+    more: bool
+
+
+class Runner:
+    """Serves pools, one session at a time. Only one thread calls `serve`."""
+
+    def __init__(
+        self,
+        *,
+        leases: Leases,
+        residency: Residency,
+        finisher: Finisher,
+        bells: Bells,
+        stopping: Callable[[], bool],
+        affinity_seconds: float,
+    ) -> None:
+        self._leases = leases
+        self._residency = residency
+        self._finisher = finisher
+        self._bells = bells
+        self._stopping = stopping
+        self._affinity_seconds = affinity_seconds
+        self._front = ThreadPoolExecutor(1, thread_name_prefix="front")
+        self._leave_at = 0.0
+        self._unsure = False
+        self.work: Work | None = None
+
+    def serve(self, pool: str) -> None:
+        """Work until nothing waits in this pool, the slice is over, or the worker is stopping."""
+        self._leave_at = time.monotonic() + SLICE_SECONDS
+        try:
+            self._settle()
+            while (batch := self._next(pool)) is not None:
+                self._run(pool, batch)
+                self._settle()
+                if time.monotonic() > self._leave_at:
+                    self._bells.ring([pool])
+                    return
+        finally:
+            self._finisher.drain()
+
+    def close(self) -> None:
+        """Give the memory back; the runner is not used again."""
+        self._front.shutdown()
+        self._residency.release_all()
+
+    def _run(self, pool: str, batch: Batch) -> None:
+        """Run one session of the batch's version until it is empty."""
+        try:
+            resident = self._residency.acquire(batch.version_id)
+        except ModelUnavailable as error:
+            self._refuse(pool, batch, Failure(FailureCode.MODEL_UNAVAILABLE, str(error)))
+            return
+        ready = self._prepared(resident, batch)
+        more = batch.more
+        if batch.prepared is None and more:
+            found = self._next(pool, only=resident, limit=resident.max_batch - len(ready))
+            ready += self._prepared(resident, found)
+            more = found is not None and found.more
+        self.work = Work(resident)
+        try:
+            self._session(pool, self.work, ready, more=more)
+        except BaseException:
+            self._unsure = True
+            raise
+        finally:
+            self.work = None
+
+    def _session(self, pool: str, work: Work, ready: deque[Job], *, more: bool) -> None:
+        looked_at = time.monotonic()
+        while ready or len(work):
+            if self._stopping() and ready:
+                self._leases.give_back([job.lease for job in ready])
+                ready.clear()
+            while ready and work.admits(ready[0]):
+                work.join(ready.popleft())
+            ahead = self._claim_ahead(pool, work.resident) if more and not ready else None
+            if len(work):
+                self._finisher.submit(work.step())
+            if ahead is not None:
+                found = ahead.result()
+            elif not ready and len(work) and time.monotonic() - looked_at >= JOIN_INTERVAL_SECONDS:
+                looked_at = time.monotonic()
+                found = self._next(pool, only=work.resident, limit=work.room())
+            else:
+                continue
+            more = found is not None and found.more
+            ready += self._prepared(work.resident, found)
+
+    def _claim_ahead(self, pool: str, resident: Resident) -> Future[Batch | None]:
+        """Claim and prepare the next batch while the device computes this one: it waits already."""
+        return self._front.submit(self._next, pool, only=resident, limit=resident.max_batch)
+
+    def _prepared(self, resident: Resident, batch: Batch | None) -> deque[Job]:
+        """What of a batch is ready to run; what does not fit the model is finished here."""
+        if batch is None:
+            return deque()
+        prepared = batch.prepared
+        if prepared is None:
+            prepared = [prepare(resident, lease) for lease in batch.leases]
+        self._finisher.submit([one for one in prepared if isinstance(one, Outcome)])
+        return deque(one for one in prepared if isinstance(one, Job))
+
+    def _refuse(self, pool: str, batch: Batch, failure: Failure) -> None:
+        """Fail what waits for a version that cannot be loaded."""
+        leases = list(batch.leases)
+        if batch.more:
+            rest = self._leases.claim(pool, batch.version_id, limit=UNAVAILABLE_LIMIT, budget=UNLIMITED)
+            leases += rest.leases
+        self._finisher.submit([outcome_of(lease, failure) for lease in leases])
+
+    def _next(self, pool: str, *, only: Resident | None = None, limit: int = UNLIMITED) -> Batch | None:
+        """Claim what is to run next, and prepare it where its version is loaded; None when nothing is.
+
+        With `only`, nothing as well when another version's or pool's turn has come. While the database is
+        away nothing is to be had either; an answer that was lost on the way is settled by `_settle`.
+        """
+        if self._stopping() or limit < 1 or (only is not None and time.monotonic() > self._leave_at):
+            return None
+        try:
+            return self._claim(pool, only, limit)
+        except (DBAPIError, PoolTimeout) as error:
+            logger.warning("nothing can be claimed now: %s", error.args[0])
+            self._unsure = True
+            return None
+
+    def _claim(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
+        chosen = self._choose(self._leases.waiting(pool))
+        if chosen is None or (only is not None and chosen.version_id != only.spec.id):
+            return None
+        resident = self._residency.peek(chosen.version_id)
+        if resident is None:
+            # One is enough to load it for; others may serve the rest meanwhile.
+            claim = self._leases.claim(pool, chosen.version_id, limit=1, budget=UNLIMITED)
+        else:
+            claim = self._gather(pool, resident, chosen, min(limit, resident.max_batch))
+        if not claim.leases:
+            return None
+        if claim.more:
+            self._bells.ring([pool])
+        prepared = None if resident is None else [prepare(resident, lease) for lease in claim.leases]
+        return Batch(chosen.version_id, claim.leases, prepared, claim.more)
+
+    def _gather(self, pool: str, resident: Resident, chosen: WaitingVersion, limit: int) -> Claim:
+        """Claim up to what fits; a version may ask to linger for more, from the first arrival on."""
+        claim = self._leases.claim(pool, resident.spec.id, limit=limit, budget=resident.budget)
+        linger_seconds = resident.linger_seconds - chosen.waited_seconds
+        if claim.more or not 0 < len(claim.leases) < limit or linger_seconds <= 0 or claim.leases[0].losses:
+            return claim
+        time.sleep(linger_seconds)
+        room = limit - len(claim.leases)
+        rest = self._leases.claim(pool, resident.spec.id, limit=room, budget=resident.budget)
+        return Claim([*claim.leases, *rest.leases], rest.more)
+
+    def _choose(self, waiting: Sequence[WaitingVersion]) -> WaitingVersion | None:
+        """Loaded versions first, unless another one has waited for too long; in rank order otherwise."""
+        oldest = max(waiting, key=lambda version: version.waited_seconds, default=None)
+        if oldest is None or oldest.waited_seconds > self._affinity_seconds:
+            return oldest
+        loaded = (version for version in waiting if self._residency.peek(version.version_id))
+        return next(loaded, waiting[0])
+
+    def _settle(self) -> None:
+        """After trouble, give back whatever this lane holds without knowing; it is at rest here."""
+        if self._unsure:
+            self._finisher.drain()
+            try:
+                self._leases.release()
+                self._unsure = False
+            except (DBAPIError, PoolTimeout) as error:
+                logger.warning("leases cannot be settled now: %s", error.args[0])

@@ -1,0 +1,162 @@
+"""One session at work: which predictions are in it, and what its steps make of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from db.leases import Lease, Outcome
+from db.states import FailureCode
+from model_types.base import Failure, Session
+from workers.outputs import outcome_of
+from workers.residency import Resident
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Job:
+    """A leased prediction in a lane: its prepared input, and when the session took it (monotonic seconds)."""
+
+    lease: Lease
+    prepared: Any
+    began_at: float = field(default=0.0)
+
+
+def prepare(resident: Resident, lease: Lease) -> Job | Outcome:
+    """Make a lease's input ready for the model; one that does not fit is an outcome already."""
+    try:
+        value = resident.info.Input.model_validate(lease.input)
+        return Job(lease, resident.model.prepare(value))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"input.{where}: {first['msg']}" if where else first["msg"]
+        return outcome_of(lease, Failure(FailureCode.INVALID_INPUT, message))
+    except ValueError as error:
+        return outcome_of(lease, Failure(FailureCode.INVALID_INPUT, str(error)))
+    except Exception as error:
+        logger.exception("prediction %s cannot be prepared", lease.id, extra={"request_id": lease.request_id})
+        return outcome_of(lease, Failure(FailureCode.MODEL_ERROR, _one_line(error)))
+
+
+class Work:
+    """A version's session and the predictions in it.
+
+    The lane's main thread calls `join` and `step`; its pulse calls `leases`, `drop` and `overdue_seconds`.
+    """
+
+    def __init__(self, resident: Resident) -> None:
+        self.resident = resident
+        self._session: Session = resident.model.session()
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+        self._stepping_since: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def room(self) -> int:
+        """How many more predictions may join now. What a lane has died with before runs alone."""
+        if any(job.lease.losses for job in self._jobs.values()):
+            return 0
+        return min(self._session.room(), self.resident.max_batch - len(self._jobs))
+
+    def admits(self, job: Job) -> bool:
+        """Whether this one may join now."""
+        return not self._jobs or (not job.lease.losses and self.room() > 0)
+
+    def join(self, job: Job) -> None:
+        """Take a prediction in."""
+        job.began_at = time.monotonic()
+        with self._lock:
+            self._jobs[job.lease.id] = job
+        self._session.add(job.lease.id, job.prepared)
+
+    def step(self) -> list[Outcome]:
+        """Move the session on; the outcomes of those that have left it."""
+        with self._lock:
+            self._stepping_since = time.monotonic()
+        results: Mapping[str, Any]
+        try:
+            results = self._session.step()
+        except Exception as error:
+            logger.exception("a batch of %d failed; trying its members apart", len(self._jobs))
+            results = self._apart(list(self._jobs.values()), error)
+            self._session = self.resident.model.session()
+        finally:
+            with self._lock:
+                self._stepping_since = None
+        return self._leave(results) + self._leave(self._expired())
+
+    def leases(self) -> list[Lease]:
+        """What is in the session now."""
+        with self._lock:
+            return [job.lease for job in self._jobs.values()]
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """Have these leave at the next step's edge, without an outcome: they are not ours any more."""
+        for prediction_id in ids:
+            with self._lock:
+                known = self._jobs.pop(prediction_id, None)
+            if known is not None:
+                self._session.cancel(prediction_id)
+
+    def overdue_seconds(self) -> float:
+        """By how much the present step exceeds what one prediction may take; 0 or less while it does not."""
+        with self._lock:
+            if self._stepping_since is None:
+                return 0.0
+            return time.monotonic() - self._stepping_since - self.resident.execution_timeout_seconds
+
+    def _leave(self, results: Mapping[str, Any]) -> list[Outcome]:
+        outcomes = []
+        for prediction_id, result in results.items():
+            with self._lock:
+                job = self._jobs.pop(prediction_id, None)
+            if job is not None:
+                outcomes.append(outcome_of(job.lease, result))
+        return outcomes
+
+    def _expired(self) -> dict[str, Failure]:
+        """Those that have run for longer than one prediction may."""
+        limit = self.resident.execution_timeout_seconds
+        started_before = time.monotonic() - limit
+        late = [key for key, job in list(self._jobs.items()) if job.began_at < started_before]
+        for key in late:
+            self._session.cancel(key)
+        message = f"The prediction ran for longer than {limit:g} seconds."
+        return {key: Failure(FailureCode.EXECUTION_TIMEOUT, message) for key in late}
+
+    def _apart(self, jobs: Sequence[Job], error: Exception) -> dict[str, Any]:
+        """Run halves of a batch that failed, and halves of those, so that only the culprits fail."""
+        if len(jobs) == 1:
+            return {jobs[0].lease.id: Failure(FailureCode.MODEL_ERROR, _one_line(error))}
+        results: dict[str, Any] = {}
+        middle = len(jobs) // 2
+        for half in (jobs[:middle], jobs[middle:]):
+            try:
+                results |= self._alone(half)
+            except Exception as again:
+                results |= self._apart(half, again)
+        return results
+
+    def _alone(self, jobs: Sequence[Job]) -> dict[str, Any]:
+        session = self.resident.model.session()
+        for job in jobs:
+            session.add(job.lease.id, job.prepared)
+        results: dict[str, Any] = {}
+        while len(session):
+            results |= session.step()
+        return results
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
