@@ -1,0 +1,62 @@
+"""What clients ask for, drawn by Hypothesis or written down by a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import hypothesis.strategies as st
+
+from db.ids import new_id
+from db.submissions import Submission
+
+POOL = "pool"
+VERSIONS = ["v1", "v2"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asks for."""
+
+    owner: str = "ann"
+    version: str = VERSIONS[0]
+    priority: int = 0
+    cost: int = 1
+    body: str = "x"
+    key: str | None = None
+    webhook: str | None = None
+    late: bool = False
+
+    def submission(self) -> Submission:
+        return Submission(
+            id=new_id(),
+            owner_id=self.owner,
+            version_id=self.version,
+            model_id="model",
+            pool=POOL,
+            input=f'"{self.body}"',
+            created_at=datetime.now(UTC),
+            webhook=self.webhook,
+            cost=self.cost,
+            priority=self.priority,
+            deadline_seconds=-1.0 if self.late else None,
+            idempotency_key=self.key,
+            digest=self.body.encode() if self.key else None,
+        )
+
+
+REQUESTS = st.lists(
+    st.builds(
+        Request,
+        owner=st.sampled_from(["ann", "bob", "cy"]),
+        version=st.sampled_from(VERSIONS),
+        priority=st.sampled_from([0, 0, 1]),
+        cost=st.integers(1, 5),
+        body=st.sampled_from(["x", "y"]),
+        key=st.sampled_from([None, None, None, "k1", "k2"]),
+        webhook=st.sampled_from([None, "http://receiver/"]),
+        late=st.sampled_from([False, False, False, True]),
+    ),
+    min_size=1,
+    max_size=6,
+)
