@@ -1,0 +1,94 @@
+"""A prediction as its clients see it: one shape for the API's answers and for webhooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRecord:
+    """A prediction and what the queue says of it; `model` is `owner/name`, None once it is deleted.
+
+    While a lane works on it, `status` is `processing` and `started_at` is when the lane claimed it.
+    """
+
+    id: str
+    owner_id: str
+    model_id: str
+    model: str | None
+    version_id: str
+    status: str
+    input: dict[str, Any]
+    output: Any
+    error: str | None
+    failure: str | None
+    webhook: str | None
+    attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+
+# To be read with `SELECT {RECORD_COLUMNS} FROM … p {RECORD_JOINS}`, `p` being `predictions`.
+RECORD_COLUMNS = """
+    p.id, p.owner_id, p.model_id, m.owner || '/' || m.name AS model, p.version_id,
+    CASE WHEN q.lane IS NULL THEN p.status ELSE 'processing' END AS status,
+    p.input, p.output, p.error, p.failure, p.webhook, coalesce(q.attempt, p.attempts) AS attempts,
+    p.created_at, coalesce(p.started_at, q.claimed_at) AS started_at, p.completed_at
+"""
+RECORD_JOINS = "LEFT JOIN models m ON m.id = p.model_id LEFT JOIN queue q ON q.id = p.id"
+
+_FIELDS = [field.name for field in fields(PredictionRecord)]
+
+
+def read_record(row: Row[Any]) -> PredictionRecord:
+    """The record in a row of `RECORD_COLUMNS`, which may have more columns."""
+    return PredictionRecord(*[getattr(row, name) for name in _FIELDS])
+
+
+def prediction_document(record: PredictionRecord, *, base_url: str) -> dict[str, Any]:
+    """The JSON object for clients. Times are ISO 8601 in UTC, `metrics` are in seconds.
+
+    `base_url` has no slash at its end. `predict_time` is missing where no lane had begun.
+    """
+    here = f"{base_url}/v1/predictions/{record.id}"
+    document = {
+        "id": record.id,
+        "status": record.status,
+        "model_id": record.model_id,
+        "model": record.model,
+        "version": record.version_id,
+        "input": record.input,
+        "output": record.output,
+        "error": record.error,
+        "failure": record.failure,
+        "attempts": record.attempts,
+        "created_at": iso(record.created_at),
+        "started_at": iso(record.started_at),
+        "completed_at": iso(record.completed_at),
+        "metrics": _metrics(record),
+        "urls": {"get": here, "cancel": f"{here}/cancel"},
+    }
+    if record.webhook is not None:
+        document["webhook"] = record.webhook
+    return document
+
+
+def iso(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC with six decimals and a Z, such as 2026-01-02T03:04:05.000006Z."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _metrics(record: PredictionRecord) -> dict[str, float]:
+    if record.completed_at is None:
+        return {}
+    metrics = {"total_time": (record.completed_at - record.created_at).total_seconds()}
+    if record.started_at is not None:
+        metrics["predict_time"] = (record.completed_at - record.started_at).total_seconds()
+    return metrics
