@@ -16,6 +16,7 @@ from model_types.base import TypeInfo
 
 FIELD = "input_schema"
 MAX_SCHEMA_BYTES = 64 * 1024
+MAX_INPUT_DEPTH = 64
 MAX_ERRORS = 20
 
 Schema = dict[str, Any]
@@ -159,6 +160,8 @@ class InputValidator:
 
     def examine(self, value: dict[str, Any]) -> Examined:
         """`validate`, and the input's cost in the same go."""
+        if _is_deeper(value, MAX_INPUT_DEPTH):
+            raise Invalid([("input", f"is nested deeper than {MAX_INPUT_DEPTH} levels")])
         values = value if self._is_types_own else _with_defaults(self._schema, value, self._schema)
         try:
             parsed = self._info.Input.model_validate(values)
@@ -166,14 +169,22 @@ class InputValidator:
                 return Examined(values, self._info.cost(parsed))
         except ValidationError as error:
             type_errors = _by_type(error)
-        except (ValueError, RecursionError):
-            raise Invalid([("input", "is nested too deeply, or holds what is not Unicode text")]) from None
+        except ValueError:
+            raise Invalid([("input", "holds what is not Unicode text")]) from None
         else:
-            type_errors = []
+            type_errors = self._by_strict_type(values)
         schema_errors = self._by_schema(values)
         # The type's words are the better ones for its own schema; a narrower schema knows better itself.
         first, second = (type_errors, schema_errors) if self._is_types_own else (schema_errors, type_errors)
         raise Invalid((first or second)[:MAX_ERRORS])
+
+    def _by_strict_type(self, values: dict[str, Any]) -> list[FieldError]:
+        """What the type has let pass although its schema does not, such as "8" for a number."""
+        try:
+            self._info.Input.model_validate(values, strict=True)
+        except ValidationError as error:
+            return _by_type(error)
+        return []
 
     def _by_schema(self, values: dict[str, Any]) -> list[FieldError]:
         errors: list[FieldError] = []
@@ -186,6 +197,13 @@ class InputValidator:
             else:
                 errors.append((field, _sentence(error)))
         return errors
+
+
+def _is_deeper(value: dict[str, Any] | list[Any], levels: int) -> bool:
+    if levels == 0:
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return any(_is_deeper(item, levels - 1) for item in items if isinstance(item, dict | list))
 
 
 def _by_type(error: ValidationError) -> list[FieldError]:
