@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -141,12 +142,12 @@ class Deliverer:
 def retry_after_seconds(header: str) -> float:
     """What a Retry-After header (RFC 9110 §10.2.3: seconds or a date) asks for, an hour at most; else 0."""
     try:
-        seconds = float(int(header))
-    except ValueError:
-        try:
+        if re.fullmatch("[0-9]{1,9}", header):
+            seconds = float(header)
+        else:
             seconds = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):
-            return 0.0
+    except (TypeError, ValueError):
+        return 0.0
     return min(max(seconds, 0.0), RETRY_AFTER_MAX_SECONDS)
 
 

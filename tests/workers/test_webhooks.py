@@ -1,0 +1,328 @@
+"""Receivers hear of finished predictions: once if all goes well, until they have heard it if not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_network
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+
+from db import lanes, outbox
+from db.ids import new_id
+from db.leases import Leases, Outcome
+from db.session import sync_engine
+from db.settings import DatabaseSettings
+from db.states import Status
+from db.submissions import Submission, submit
+from tests.stack import wait_until
+from tests.workers.receivers import Respond, answer, hang_up, in_turn, receiver
+from workers.outbound import OutboundClient
+from workers.webhooks import RETRY_SECONDS, THREADS_PER_RECEIVER, Deliverer, retry_after_seconds
+
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+BASE_URL = "https://augury.example"
+LANE = lanes.LaneInfo(id="lane", worker="worker", slot=0, host="here", pid=1, pools=["echo"])
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = sync_engine(DatabaseSettings(database_url=database_url))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def finish(database_url: str, engine: Engine) -> Callable[..., list[str]]:
+    """Submits predictions with these webhooks, claims and finishes them; returns their ids."""
+    lanes.register(engine, LANE)
+    with engine.connect() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO models (id, owner, owner_key, name, name_key)"
+                " VALUES ('model', 'Demo', 'demo', 'echo', 'echo')"
+            )
+        )
+
+    async def submit_all(submissions: list[Submission]) -> None:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+            await submit(connection, submissions)
+
+    def finish(*webhooks: str) -> list[str]:
+        submissions = [
+            Submission(
+                id=new_id(),
+                owner_id="owner",
+                version_id="version",
+                model_id="model",
+                pool="echo",
+                input='{"text": "häuser"}',
+                created_at=datetime.now(UTC),
+                webhook=webhook,
+            )
+            for webhook in webhooks
+        ]
+        asyncio.run(submit_all(submissions))
+        leases = Leases(engine, LANE.id)
+        claim = leases.claim("echo", "version", limit=len(webhooks), budget=len(webhooks))
+        leases.finish([Outcome(lease, Status.SUCCEEDED, output='"häuser"') for lease in claim.leases])
+        return [submission.id for submission in submissions]
+
+    return finish
+
+
+@contextmanager
+def delivering(engine: Engine, client: OutboundClient | None = None, **options: Any) -> Iterator[Deliverer]:
+    """A deliverer that polls often, as the steward does."""
+    deliverer = Deliverer(engine, client or OutboundClient(LOOPBACK), base_url=BASE_URL, **options)
+    over = threading.Event()
+
+    def poll() -> None:
+        while not over.wait(0.02):
+            deliverer.run_due()
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    try:
+        yield deliverer
+    finally:
+        over.set()
+        thread.join()
+        deliverer.close()
+
+
+def noted(engine: Engine, prediction_id: str) -> Any:
+    """The outbox row of a prediction."""
+    query = text(
+        "SELECT *, next_attempt_at - now() AS wait FROM webhook_deliveries WHERE prediction_id = :id"
+    )
+    with engine.connect() as connection:
+        return connection.execute(query, {"x": prediction_id}).one()
+
+
+def settled(engine: Engine, prediction_id: str) -> Callable[[], bool]:
+    """Whether its webhook has been told or given up."""
+    return lambda: noted(engine, prediction_id).next_attempt_at is None
+
+
+def test_a_finished_prediction_is_told_once_and_as_the_api_shows_it(
+    engine: Engine, finish: Callable[..., list[str]]
+) -> None:
+    with receiver(answer(200)) as here, delivering(engine) as deliverer:
+        [prediction_id] = finish(f"{here.url}/hook?key=1")
+        wait_until(settled(engine, prediction_id))
+        assert deliverer.run_due() == 0
+    [request] = here.requests
+    assert request.path == "/hook?key=1"
+    assert request.headers["Content-Type"] == "application/json"
+    document = json.loads(request.body)
+    moments = {name: document.pop(name) for name in ("created_at", "started_at", "completed_at")}
+    assert all(datetime.fromisoformat(moment).tzinfo == UTC for moment in moments.values())
+    assert document.pop("metrics").keys() == {"predict_time", "total_time"}
+    assert document == {
+        "id": prediction_id,
+        "status": "succeeded",
+        "model_id": "model",
+        "model": "Demo/echo",
+        "version": "version",
+        "input": {"text": "häuser"},
+        "output": "häuser",
+        "error": None,
+        "failure": None,
+        "attempts": 1,
+        "webhook": f"{here.url}/hook?key=1",
+        "urls": {
+            "get": f"https://augury.example/v1/predictions/{prediction_id}",
+            "cancel": f"https://augury.example/v1/predictions/{prediction_id}/cancel",
+        },
+    }
+    row = noted(engine, prediction_id)
+    assert (row.attempts, row.last_status, row.last_error) == (1, 200, None)
+    assert row.delivered_at is not None
+
+
+@pytest.mark.parametrize("mishap", [answer(500), answer(429), answer(404), hang_up])
+def test_a_receiver_that_fails_is_asked_again(
+    engine: Engine, finish: Callable[..., list[str]], mishap: Respond
+) -> None:
+    with (
+        receiver(in_turn(mishap, mishap, answer(204))) as here,
+        delivering(engine, retry_seconds=(0.01,) * 2),
+    ):
+        [prediction_id] = finish(here.url)
+        wait_until(settled(engine, prediction_id))
+    assert len(here.requests) == 3
+    assert noted(engine, prediction_id).last_status == 204
+
+
+def test_the_waits_grow_as_the_schedule_says(engine: Engine, finish: Callable[..., list[str]]) -> None:
+    with receiver(answer(503)) as here, delivering(engine):
+        [prediction_id] = finish(here.url)
+        for number, seconds in enumerate(RETRY_SECONDS, 1):
+            wait_until(lambda number=number: len(here.requests) == number)
+            wait_until(lambda: noted(engine, prediction_id).last_error is not None)
+            row = noted(engine, prediction_id)
+            assert row.last_error == "The receiver answered 503."
+            assert 0.7 * seconds < row.wait.total_seconds() < 1.3 * seconds
+            let_time_pass(engine)
+        wait_until(settled(engine, prediction_id))
+    assert len(here.requests) == len(RETRY_SECONDS) + 1
+    assert noted(engine, prediction_id).delivered_at is None
+
+
+def let_time_pass(engine: Engine) -> None:
+    """Whatever was put off is due now."""
+    with engine.connect() as connection:
+        connection.execute(
+            text(
+                "UPDATE webhook_deliveries SET next_attempt_at = now(), last_error = NULL"
+                " WHERE next_attempt_at > now()"
+            )
+        )
+
+
+def test_a_receiver_may_ask_for_a_longer_wait(engine: Engine, finish: Callable[..., list[str]]) -> None:
+    with receiver(answer(429, Retry_After="1000")) as here, delivering(engine):
+        [prediction_id] = finish(here.url)
+        wait_until(lambda: noted(engine, prediction_id).last_status == 429)
+    assert 900 < noted(engine, prediction_id).wait.total_seconds() < 1100
+
+
+def test_retry_after_is_bounded_and_may_be_a_date() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    assert 90 < retry_after_seconds(soon) <= 100
+    assert retry_after_seconds("30") == 30
+    assert retry_after_seconds("999999") == 3600
+    assert [retry_after_seconds(odd) for odd in ("", "-5", "soon", "Mon, 01 Jan 2001 00:00:00 GMT")] == [
+        0
+    ] * 4
+
+
+@pytest.mark.parametrize(
+    ("url", "because"),
+    [
+        ("http://127.0.0.1:{port}/", "The URL must not lead to 127.0.0.1, which is not a public address."),
+        ("http://localhost:{port}/", "The URL must not lead to this machine."),
+    ],
+)
+def test_a_private_address_is_given_up_at_once(
+    engine: Engine, finish: Callable[..., list[str]], url: str, because: str
+) -> None:
+    with receiver(answer(200)) as here, delivering(engine, OutboundClient()):
+        [prediction_id] = finish(url.format(port=here.port))
+        wait_until(settled(engine, prediction_id))
+    assert here.requests == []
+    row = noted(engine, prediction_id)
+    assert (row.attempts, row.delivered_at, row.last_error) == (1, None, because)
+
+
+def test_a_receiver_that_is_gone_is_not_asked_again(engine: Engine, finish: Callable[..., list[str]]) -> None:
+    with receiver(answer(410)) as here, delivering(engine, retry_seconds=(0.0,) * 3):
+        [prediction_id] = finish(here.url)
+        wait_until(settled(engine, prediction_id))
+    assert len(here.requests) == 1
+    assert noted(engine, prediction_id).last_error == "The receiver answered 410 (gone)."
+
+
+def test_a_redirect_to_the_metadata_service_is_a_failure(
+    engine: Engine, finish: Callable[..., list[str]]
+) -> None:
+    elsewhere = answer(307, Location="http://169.254.169.254/latest/meta-data/")
+    with receiver(elsewhere) as here, delivering(engine, retry_seconds=()):
+        [prediction_id] = finish(here.url)
+        wait_until(settled(engine, prediction_id))
+    assert len(here.requests) == 1
+    expected = "The receiver answered 307; redirects are not followed."
+    assert noted(engine, prediction_id).last_error == expected
+
+
+def test_a_slow_receiver_does_not_delay_another(engine: Engine, finish: Callable[..., list[str]]) -> None:
+    released = threading.Event()
+
+    def stall(handler: BaseHTTPRequestHandler, number: int) -> None:
+        released.wait(30)
+        answer(200)(handler, number)
+
+    with receiver(stall) as slow, receiver(answer(200)) as quick, delivering(engine):
+        try:
+            of_the_slow = finish(*[slow.url] * 40)
+            of_the_quick = finish(*[quick.url] * 40)
+            wait_until(lambda: len(quick.requests) == len(of_the_quick))
+            assert len(slow.requests) == THREADS_PER_RECEIVER
+        finally:
+            released.set()
+        wait_until(lambda: all(settled(engine, one)() for one in of_the_slow))
+    assert len(slow.requests) == 40
+
+
+def test_an_attempt_that_died_with_its_steward_is_made_again(
+    engine: Engine, finish: Callable[..., list[str]]
+) -> None:
+    with receiver(answer(200)) as here:
+        [prediction_id] = finish(here.url)
+        [lost] = take(engine)
+        assert take(engine) == []
+        let_time_pass(engine)
+        with delivering(engine):
+            wait_until(settled(engine, prediction_id))
+    assert len(here.requests) == 1
+    assert not outbox.failed(engine, lost, error="late", status=None, retry_seconds=0)
+    assert not outbox.delivered(engine, lost, status=200)
+    assert noted(engine, prediction_id).attempts == 2
+
+
+def take(engine: Engine) -> list[outbox.Delivery]:
+    return outbox.due(engine, limit=10, per_receiver=4, busy={}, lease_seconds=60)
+
+
+def test_no_receiver_is_given_more_than_its_share(engine: Engine, finish: Callable[..., list[str]]) -> None:
+    finish(*["http://a.example/1"] * 6, *["http://b.example/1"] * 6, "http://c.example/1")
+    busy = {"a.example": 3, "b.example": 4}
+    taken = outbox.due(engine, limit=10, per_receiver=4, busy=busy, lease_seconds=60)
+    assert sorted(one.receiver for one in taken) == ["a.example", "c.example"]
+
+
+def test_what_was_told_long_ago_is_forgotten(engine: Engine, finish: Callable[..., list[str]]) -> None:
+    finish("http://a.example/", "http://b.example/")
+    for delivery in take(engine):
+        if delivery.receiver == "a.example":
+            outbox.delivered(engine, delivery, status=200)
+    assert outbox.forget(engine, before=datetime.now(UTC) - timedelta(days=1)) == 0
+    assert outbox.forget(engine, before=datetime.now(UTC) + timedelta(days=1)) == 1
+
+
+def test_a_prediction_that_retention_dropped_is_given_up(
+    engine: Engine, finish: Callable[..., list[str]]
+) -> None:
+    with receiver(answer(200)) as here:
+        [prediction_id] = finish(here.url)
+        with engine.connect() as connection:
+            connection.execute(text("DELETE FROM predictions"))
+        with delivering(engine):
+            wait_until(settled(engine, prediction_id))
+    assert here.requests == []
+    assert noted(engine, prediction_id).last_error == "The prediction has been deleted."
+
+
+def test_closing_waits_for_what_is_under_way(engine: Engine, finish: Callable[..., list[str]]) -> None:
+    def think(handler: BaseHTTPRequestHandler, number: int) -> None:
+        time.sleep(0.3)
+        answer(200)(handler, number)
+
+    deliverer = Deliverer(engine, OutboundClient(LOOPBACK), base_url=BASE_URL)
+    with receiver(think) as here:
+        [prediction_id] = finish(here.url)
+        assert deliverer.run_due() == 1
+        deliverer.close()
+        assert noted(engine, prediction_id).delivered_at is not None
+        assert deliverer.run_due() == 0
