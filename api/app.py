@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from api import errors
 from api.gateway import open_gateway
 from api.requests import RequestMiddleware
-from api.routes import auth, docs, health, models
+from api.routes import auth, docs, health, models, predictions
 from api.settings import GatewaySettings
 from db.settings import DatabaseSettings
 from workers.broker import BrokerSettings
@@ -34,6 +34,6 @@ def create_app(gateway: GatewaySettings, database: DatabaseSettings, broker: Bro
     )
     app.add_middleware(RequestMiddleware, max_body_bytes=gateway.max_body_bytes)
     errors.install(app)
-    for resource in (auth, models, health, docs):
+    for resource in (auth, models, predictions, health, docs):
         app.include_router(resource.router)
     return app

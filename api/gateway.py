@@ -12,13 +12,17 @@ from redis.backoff import NoBackoff
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
+from api.backlog import Backlog
 from api.credentials import Credentials, Signer
+from api.intake import Intake
 from api.limits import Limiter
 from api.passwords import Passwords
 from api.services.versions import Versions
 from api.settings import GatewaySettings
+from api.waiting import Waiting
 from db.session import async_engine
 from db.settings import DatabaseSettings
+from workers.bells import GatewayBells
 from workers.broker import BrokerSettings
 
 # A request that needs Redis waits no longer for it, and goes on without.
@@ -37,6 +41,9 @@ class Gateway:
     passwords: Passwords
     limiter: Limiter
     versions: Versions
+    intake: Intake
+    backlog: Backlog
+    waiting: Waiting
 
 
 @asynccontextmanager
@@ -52,6 +59,16 @@ async def open_gateway(
         retry=Retry(NoBackoff(), 0),
     )
     signer = Signer(settings.secret_key.get_secret_value())
+    bells = GatewayBells(redis)
+    intake = Intake(
+        database.conninfo(),
+        bells,
+        timeout_seconds=settings.intake_timeout_seconds,
+        failpoint=settings.augury_failpoint,
+    )
+    backlog = Backlog(engine, per_pool=settings.backlog_per_pool, per_user=settings.backlog_per_user)
+    waiting = Waiting(broker.url())
+    waiting.open()
     try:
         yield Gateway(
             settings=settings,
@@ -62,8 +79,15 @@ async def open_gateway(
             passwords=Passwords(),
             limiter=Limiter(settings, redis.connection_pool),
             versions=Versions(engine),
+            intake=intake,
+            backlog=backlog,
+            waiting=waiting,
         )
     finally:
+        await intake.close()
+        await bells.close()
+        await backlog.close()
+        await waiting.close()
         await redis.aclose()
         await engine.dispose()
 

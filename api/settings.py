@@ -10,6 +10,8 @@ import limits
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from workers.addresses import Networks
+
 SECRET_KEY_MIN_BYTES = 32
 _SECRET_KEY_HOW = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105 - a command
 # Of eight letters and more, so that a random key holds one of them less than once in 10^9 times.
@@ -56,6 +58,13 @@ class GatewaySettings(BaseSettings):
     )
     wait_seconds_max: float = Field(60, gt=0, description="The longest hold that `Prefer: wait` gets.")
     lease_seconds: float = Field(15, gt=0, description="A lane not heard of for this long counts as dead.")
+
+    outbound_allow_cidrs: Networks = Field(
+        (), description="Private networks that webhooks may reach, such as 10.0.0.0/8,127.0.0.0/8."
+    )
+    augury_failpoint: Literal["after_commit"] | None = Field(
+        None, description="For tests: where the gateway is to die."
+    )
 
     @field_validator("secret_key")
     @classmethod

@@ -11,7 +11,7 @@ import redis
 from db.endings import Ended
 from db.lanes import TakenBack
 from workers.bells import Bells
-from workers.messages import News, encode_news
+from workers.messages import News, encode_news, news_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Announcer:
         by_channel: dict[str, list[News]] = defaultdict(list)
         for one in predictions:
             if one.waiter is not None:
-                by_channel[one.waiter].append(_news(one))
+                by_channel[one.waiter].append(news_of(one))
         try:
             for channel, news in by_channel.items():
                 self._client.publish(channel, encode_news(news))
@@ -43,16 +43,3 @@ class Announcer:
             )
         self._bells.ring(taken.pools)
         self.ended(taken.failed)
-
-
-def _news(ended: Ended) -> News:
-    return News(
-        id=ended.id,
-        status=ended.status,
-        output=ended.output,
-        error=ended.error,
-        failure=ended.failure,
-        attempts=ended.attempts,
-        started_at=ended.started_at,
-        completed_at=ended.completed_at,
-    )

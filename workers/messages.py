@@ -14,6 +14,9 @@ from uuid import uuid4
 
 import msgspec
 
+from db.documents import PredictionRecord
+from db.endings import Ended
+
 SERVE_TASK = "augury.serve"
 
 # As many bells as may lie in one queue: each wakes a lane, and a lane that leaves a backlog rings again.
@@ -80,6 +83,21 @@ class News(msgspec.Struct, frozen=True):
     attempts: int
     started_at: datetime | None
     completed_at: datetime
+
+
+def news_of(ended: Ended | PredictionRecord) -> News:
+    """The news that this one has ended."""
+    assert ended.completed_at is not None, "news is of what has ended"
+    return News(
+        id=ended.id,
+        status=ended.status,
+        output=ended.output,
+        error=ended.error,
+        failure=ended.failure,
+        attempts=ended.attempts,
+        started_at=ended.started_at,
+        completed_at=ended.completed_at,
+    )
 
 
 _encoder = msgspec.json.Encoder()

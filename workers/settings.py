@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated
-
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from workers.addresses import Networks
 
 
 class WorkerSettings(BaseSettings):
@@ -27,7 +26,7 @@ class WorkerSettings(BaseSettings):
         2.0, ge=0, description="How long a lane may prefer loaded versions while others wait."
     )
     task_events: bool = Field(False, description="Send Celery events for each prediction, for Flower.")
-    outbound_allow_cidrs: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+    outbound_allow_cidrs: Networks = Field(
         (), description="Private networks that webhooks may reach, such as 10.0.0.0/8,127.0.0.0/8."
     )
     retention_days: int = Field(30, ge=1, description="Finished predictions are kept for so long.")
@@ -38,10 +37,3 @@ class WorkerSettings(BaseSettings):
     @classmethod
     def _without_slash(cls, value: str) -> str:
         return value.rstrip("/")
-
-    @field_validator("outbound_allow_cidrs", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
-        return value

@@ -1,0 +1,106 @@
+"""How much waits, and how fast it drains; beyond a bound new predictions are told when to return."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api.errors import TooManyRequests
+from db.repositories.backlog import BacklogCount, count_backlog
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+# A look at a long queue costs; it may take up this part of the time.
+LOOK_SHARE = 0.05
+MAX_RETRY_AFTER_SECONDS = 300.0
+# Where nothing drains, or nobody knows yet.
+DEFAULT_RETRY_AFTER_SECONDS = 10.0
+# How much of an old rate is kept when a new one is measured.
+RATE_MEMORY = 0.7
+
+
+class BacklogFull(TooManyRequests):
+    """As many predictions wait as may wait."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What this process knows: counted in the database, plus what it has accepted since."""
+
+    by_pool: Counter[str] = field(default_factory=Counter)
+    by_owner: Counter[str] = field(default_factory=Counter)
+    finished: dict[str, int] = field(default_factory=dict)
+    at: float = 0.0
+
+
+class Backlog:
+    """Bounds the queue. Counts are as old as a second, so gateways together may go a little beyond."""
+
+    def __init__(self, engine: AsyncEngine, *, per_pool: int, per_user: int) -> None:
+        self._engine = engine
+        self._per_pool = per_pool
+        self._per_user = per_user
+        self._known = _Known()
+        self._rates: dict[str, float] = {}
+        self._look_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
+
+    def admit(self, pool: str, owner_id: str) -> None:
+        """Count one prediction in. Raises `BacklogFull` when there is no room for it."""
+        if self._looking is None and time.monotonic() >= self._look_at:
+            self._looking = asyncio.create_task(self._look(), name="backlog")
+        known = self._known
+        self._check(known.by_owner[owner_id], self._per_user, pool, "of yours")
+        self._check(known.by_pool[pool], self._per_pool, pool, f"in the pool {pool}")
+        known.by_owner[owner_id] += 1
+        known.by_pool[pool] += 1
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    def _check(self, waiting: int, bound: int, pool: str, whose: str) -> None:
+        if waiting < bound:
+            return
+        # Until a tenth of the room is free again, so that who returns finds some.
+        excess = waiting - 0.9 * bound
+        rate = self._rates.get(pool, 0.0)
+        seconds = excess / rate if rate > 0 else DEFAULT_RETRY_AFTER_SECONDS
+        raise BacklogFull(
+            f"{waiting} predictions {whose} wait already",
+            retry_after_seconds=min(seconds, MAX_RETRY_AFTER_SECONDS),
+        )
+
+    async def _look(self) -> None:
+        started = time.monotonic()
+        try:
+            count = await count_backlog(self._engine)
+        except SQLAlchemyError as error:
+            log.warning("the backlog cannot be counted now: %s", error)
+        else:
+            self._learn(count, started)
+        finally:
+            took = time.monotonic() - started
+            self._look_at = time.monotonic() + max(LOOK_SECONDS, took / LOOK_SHARE)
+            self._looking = None
+
+    def _learn(self, count: BacklogCount, now: float) -> None:
+        before = self._known
+        self._known = _Known(Counter(count.by_pool), Counter(count.by_owner), dict(count.finished), now)
+        if before.at == 0.0:
+            return
+        for pool, finished in count.finished.items():
+            # Lanes that have gone take their counts with them: such a step back is no rate.
+            rate = (finished - before.finished.get(pool, finished)) / (now - before.at)
+            if rate >= 0:
+                old = self._rates.get(pool, rate)
+                self._rates[pool] = RATE_MEMORY * old + (1 - RATE_MEMORY) * rate

@@ -1,0 +1,142 @@
+"""Predictions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from api.access import Creator, Reader
+from api.auth import authenticate
+from api.errors import Invalid
+from api.gateway import gateway_of
+from api.limits import RouteClass, limit
+from api.pages import MAX_LIMIT, CursorQuery, LimitQuery, page
+from api.schemas.predictions import CREATE_SCHEMA, Prediction, PredictionCreate, PredictionPage
+from api.services import predictions
+from api.urls import base_url
+from db.documents import PredictionRecord, prediction_document
+from db.states import Status
+
+router = APIRouter(prefix="/v1/predictions", tags=["predictions"])
+
+_decoder = msgspec.json.Decoder(PredictionCreate)
+_encoder = msgspec.json.Encoder()
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
+_AT = re.compile(r" - at `\$\.?([^`]*)`$")
+_WAIT = re.compile(r"(?:^|[,;\s])wait(?:=(\d{1,6}))?(?:$|[,;\s])")
+
+
+# Read by hand, without FastAPI's dependencies and response model: this route sets the pace of the gateway.
+@router.post(
+    "",
+    status_code=201,
+    responses={
+        201: {"model": Prediction, "description": "Accepted; with `Prefer: wait`, ended."},
+        202: {"model": Prediction, "description": "`Prefer: wait` has run out; it goes on."},
+    },
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": CREATE_SCHEMA}}},
+        "parameters": [
+            {
+                "name": "Prefer",
+                "in": "header",
+                "schema": {"type": "string"},
+                "description": "`wait` or `wait=N`: hold the answer for up to N seconds, until it has ended.",
+            },
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "schema": {"type": "string"},
+                "description": "The same key gives the same prediction, also after it has ended.",
+            },
+        ],
+        "security": [{"HTTPBearer": []}],
+    },
+)
+async def create(request: Request) -> Response:
+    """Ask for a prediction. It is durable when this answers; a worker will run it."""
+    principal = await authenticate(request)
+    await limit(request, principal, RouteClass.CREATE)
+    gateway = gateway_of(request)
+    body = _read(await request.body())
+    wait_seconds = _wait_seconds(request, gateway.settings.wait_seconds_max)
+    record = await predictions.create(
+        gateway, principal, body, key=request.headers.get("idempotency-key"), wait_seconds=wait_seconds
+    )
+    status = 202 if wait_seconds and record.completed_at is None else 201
+    if status == 202:
+        # Clients of Replicate take any other word for the end.
+        record = replace(record, status=Status.STARTING, started_at=None)
+    response = _answer(request, record, status)
+    response.headers["location"] = f"{base_url(request)}/v1/predictions/{record.id}"
+    if wait_seconds:
+        response.headers["preference-applied"] = f"wait={wait_seconds:g}"
+    return response
+
+
+@router.get("", response_model=PredictionPage)
+async def browse(
+    request: Request, principal: Reader, cursor: CursorQuery, limit: LimitQuery = MAX_LIMIT
+) -> Response:
+    """One's own predictions, the newest first; everybody's for administrators."""
+    records = await predictions.browse(gateway_of(request), principal, limit=limit, cursor=cursor)
+    documents = [_document(request, record) for record in records]
+    answer = page(request, documents, limit=limit, cursor=cursor, key=itemgetter("id"))
+    return Response(_encoder.encode(answer), media_type="application/json")
+
+
+@router.get("/{prediction_id}", response_model=Prediction)
+async def get(request: Request, principal: Reader, prediction_id: str) -> Response:
+    """A prediction as it is now."""
+    record = await predictions.get(gateway_of(request), principal, prediction_id)
+    return _answer(request, record, 200)
+
+
+@router.post("/{prediction_id}/cancel", response_model=Prediction)
+async def cancel(request: Request, principal: Creator, prediction_id: str) -> Response:
+    """Cancel a prediction, waiting or running. One that has ended is answered as it is."""
+    record = await predictions.cancel(gateway_of(request), principal, prediction_id)
+    return _answer(request, record, 200)
+
+
+def _read(body: bytes) -> PredictionCreate:
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Invalid([_field_error(str(error))]) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Invalid([("body", f"is not JSON: {error}")]) from None
+
+
+def _field_error(message: str) -> tuple[str, str]:
+    """msgspec's sentence as a field's name and what is wrong with it."""
+    missing, unknown, at = _MISSING.search(message), _UNKNOWN.search(message), _AT.search(message)
+    if missing:
+        return missing[1], "is required"
+    if unknown:
+        return unknown[1], "is not a known field"
+    sentence = _AT.sub("", message)
+    sentence = sentence[:1].lower() + sentence[1:]
+    return (at[1] if at and at[1] else "body"), f"is wrong: {sentence}"
+
+
+def _wait_seconds(request: Request, most: float) -> float | None:
+    """How long `Prefer` asks to wait (RFC 7240), as far as the server lets it; None when it does not ask."""
+    asked = _WAIT.search(request.headers.get("prefer", ""))
+    if asked is None:
+        return None
+    return min(float(asked[1]), most) if asked[1] else most
+
+
+def _answer(request: Request, record: PredictionRecord, status: int) -> Response:
+    return Response(_encoder.encode(_document(request, record)), status, media_type="application/json")
+
+
+def _document(request: Request, record: PredictionRecord) -> dict[str, Any]:
+    return prediction_document(record, base_url=base_url(request))

@@ -1,0 +1,107 @@
+"""Waiting for predictions: one listener per gateway process hears of those that have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from db.ids import new_id
+from workers.messages import News, decode_news, encode_news, news_channel
+
+log = logging.getLogger(__name__)
+
+# A message may be lost, so the row is looked at now and then; more often while Redis is away.
+LOOK_SECONDS = 1.0
+LOOK_SECONDS_WITHOUT_REDIS = 0.1
+RECONNECT_SECONDS = 0.5
+
+
+class Waiting:
+    """Who waits for which prediction in this process."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.channel = news_channel(new_id())
+        # A connection of its own: it listens for as long as the process lives.
+        self._redis = Redis.from_url(redis_url, socket_connect_timeout=1.0, health_check_interval=10)
+        self._futures: dict[str, list[asyncio.Future[News]]] = {}
+        self._listening = False
+        self._listener: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin to listen, and go on whatever becomes of Redis."""
+        self._listener = asyncio.create_task(self._listen(), name="news")
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        await self._redis.aclose()
+
+    @contextmanager
+    def expect(self, prediction_id: str) -> Iterator[asyncio.Future[News]]:
+        """A future for the news of this prediction; to be taken before it can have ended."""
+        future: asyncio.Future[News] = asyncio.get_running_loop().create_future()
+        self._futures.setdefault(prediction_id, []).append(future)
+        try:
+            yield future
+        finally:
+            others = self._futures[prediction_id]
+            others.remove(future)
+            if not others:
+                del self._futures[prediction_id]
+
+    async def news(
+        self, future: asyncio.Future[News], look: Callable[[], Awaitable[News | None]], *, seconds: float
+    ) -> News | None:
+        """The news that comes within `seconds`, by Redis or by a `look` at the row; else None."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while (left := until - loop.time()) > 0:
+            pause = LOOK_SECONDS if self._listening else LOOK_SECONDS_WITHOUT_REDIS
+            done, _ = await asyncio.wait([future], timeout=min(pause, left))
+            if done:
+                return future.result()
+            found = await look()
+            if found is not None:
+                return found
+        return None
+
+    async def tell(self, channel: str, news: News) -> None:
+        """Publish what this gateway itself has ended. Those who wait see the row where this fails."""
+        try:
+            await self._redis.publish(channel, encode_news([news]))
+        except (RedisError, OSError) as error:
+            log.warning("news could not be published: %s", error)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    await self._hear(pubsub)
+            except (RedisError, OSError) as error:
+                if self._listening:
+                    log.warning("Redis is away, so waiting requests look at their rows: %s", error)
+                self._listening = False
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _hear(self, pubsub: PubSub) -> None:
+        await pubsub.subscribe(self.channel)
+        self._listening = True
+        async for message in pubsub.listen():
+            try:
+                news = decode_news(message["data"])
+            except msgspec.DecodeError as error:
+                log.warning("unreadable news: %s", error)
+                continue
+            for one in news:
+                for future in self._futures.get(one.id, ()):
+                    if not future.done():
+                        future.set_result(one)

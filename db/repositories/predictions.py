@@ -1,0 +1,41 @@
+"""Reading predictions. Async; the gateway only."""
+
+from __future__ import annotations
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.documents import RECORD_COLUMNS, RECORD_JOINS, PredictionRecord, read_record
+from db.repositories.keyset import Cursor
+
+_ONE = text(f"SELECT {RECORD_COLUMNS} FROM predictions p {RECORD_JOINS} WHERE p.id = :id")
+
+
+async def by_id(session: AsyncSession, prediction_id: str) -> PredictionRecord | None:
+    """The prediction of this id, whoever owns it."""
+    row = (await session.execute(_ONE, {"id": prediction_id})).first()
+    return None if row is None else read_record(row)
+
+
+async def browse(
+    session: AsyncSession, *, owner_id: str | None, limit: int, cursor: Cursor | None
+) -> list[PredictionRecord]:
+    """`limit` + 1 predictions from the cursor outwards, of one owner or of all."""
+    parameters = {"owner": owner_id, "limit": limit + 1, "here": cursor.id if cursor else None}
+    rows = await session.execute(_page(owner_id, cursor), parameters)
+    return [read_record(row) for row in rows]
+
+
+def _page(owner_id: str | None, cursor: Cursor | None) -> TextClause:
+    """The page is cut before it is joined, so that its cost is the page's and not the table's."""
+    newer = cursor is not None and cursor.newer
+    conditions = ["true"]
+    if owner_id is not None:
+        conditions.append("owner_id = :owner")
+    if cursor is not None:
+        conditions.append("id > :here" if newer else "id < :here")
+    order = "ASC" if newer else "DESC"
+    return text(
+        f"SELECT {RECORD_COLUMNS} FROM (SELECT * FROM predictions WHERE {' AND '.join(conditions)}"
+        f" ORDER BY id {order} LIMIT :limit) p {RECORD_JOINS} ORDER BY p.id {order}"
+    )
