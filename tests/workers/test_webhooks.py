@@ -107,7 +107,7 @@ def noted(engine: Engine, prediction_id: str) -> Any:
         "SELECT *, next_attempt_at - now() AS wait FROM webhook_deliveries WHERE prediction_id = :id"
     )
     with engine.connect() as connection:
-        return connection.execute(query, {"x": prediction_id}).one()
+        return connection.execute(query, {"id": prediction_id}).one()
 
 
 def settled(engine: Engine, prediction_id: str) -> Callable[[], bool]:
