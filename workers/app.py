@@ -19,6 +19,7 @@ from db.ids import new_id
 from db.settings import DatabaseSettings
 from model_types import registry
 from workers.broker import BrokerSettings
+from workers.events import TaskEvents, Unobserved
 from workers.lane import Lane, Place
 from workers.logs import LINE_FORMAT, stamp
 from workers.settings import WorkerSettings
@@ -51,7 +52,6 @@ def _configuration() -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # The default of 4 s would kill children that take longer to start, for ever.
         "worker_proc_alive_timeout": 900,
-        "worker_send_task_events": settings.task_events,
         "worker_log_format": LINE_FORMAT,
         "worker_task_log_format": LINE_FORMAT,
         "worker_redirect_stdouts": False,
@@ -85,8 +85,11 @@ def is_stopping() -> bool:
 
 @signals.after_setup_logger.connect  # type: ignore[untyped-decorator]
 @signals.after_setup_task_logger.connect  # type: ignore[untyped-decorator]
-def _stamp_log_lines(logger: logging.Logger, **_: object) -> None:
+def _set_up_logs(logger: logging.Logger, **_: object) -> None:
     stamp(logger)
+    # Two lines for each bell would drown the lines about predictions, and cost more than the bell.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
@@ -106,11 +109,14 @@ def _tell_lanes(**_: object) -> None:
 def _open_lane(**_: object) -> None:
     # Several lanes share the cores; an operator who wants otherwise says so.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    settings = WorkerSettings()
+    hostname = _Worker.boot.partition("/")[0]
     _Worker.lane = Lane(
         Place(_Worker.boot, slot=getattr(current_process(), "index", 0), pools=_Worker.pools),
-        settings=WorkerSettings(),
+        settings=settings,
         database=DatabaseSettings(),
         broker=BrokerSettings(),
+        observer=TaskEvents(app, hostname) if settings.task_events else Unobserved(),
         stopping=is_stopping,
     )
 

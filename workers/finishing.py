@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.endings import Ended
 from db.leases import Leases, Outcome
+from workers.events import Observer
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +25,12 @@ MAX_BEHIND = 2
 class Finisher:
     """Stores outcomes in a thread of its own, in order."""
 
-    def __init__(self, leases: Leases, announce: Callable[[Sequence[Ended]], None]) -> None:
+    def __init__(
+        self, leases: Leases, announce: Callable[[Sequence[Ended]], None], observer: Observer
+    ) -> None:
         self._leases = leases
         self._announce = announce
+        self._observer = observer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
         self._pending: list[Future[None]] = []
         self.finished = 0
@@ -51,7 +55,9 @@ class Finisher:
 
     def _store(self, outcomes: Sequence[Outcome]) -> None:
         ended = self._finish(outcomes)
+        self._announce(ended)
         self.finished += len(ended)
+        self._observer.ended(outcomes)
         kept = {one.id for one in ended}
         for outcome in outcomes:
             logger.info(
@@ -62,7 +68,6 @@ class Finisher:
                 "" if outcome.lease.id in kept else ": discarded, it was not this lane's any more",
                 extra={"request_id": outcome.lease.request_id},
             )
-        self._announce(ended)
 
     def _finish(self, outcomes: Sequence[Outcome]) -> list[Ended]:
         """Store them; while the database is away try again: what is stored already does not change."""

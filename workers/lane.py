@@ -28,6 +28,7 @@ from workers.announcing import Announcer
 from workers.bells import Bells
 from workers.broker import BrokerSettings
 from workers.devices import choose_device
+from workers.events import Observer
 from workers.finishing import Finisher
 from workers.residency import MEBIBYTE, Residency
 from workers.runner import Runner
@@ -62,6 +63,7 @@ class Lane:
         settings: WorkerSettings,
         database: DatabaseSettings,
         broker: BrokerSettings,
+        observer: Observer,
         stopping: Callable[[], bool],
     ) -> None:
         self._place = place
@@ -71,7 +73,7 @@ class Lane:
         self._bells = Bells(client)
         self._announcer = Announcer(client, self._bells)
         self._leases = Leases(self._engine, new_id())
-        self._finisher = Finisher(self._leases, self._announcer.ended)
+        self._finisher = Finisher(self._leases, self._announcer.ended, observer)
         self._residency = Residency(
             self._find,
             budget_bytes=settings.worker_memory_mb * MEBIBYTE,
@@ -82,6 +84,7 @@ class Lane:
             residency=self._residency,
             finisher=self._finisher,
             bells=self._bells,
+            observer=observer,
             stopping=stopping,
             affinity_seconds=settings.affinity_seconds,
         )

@@ -16,6 +16,7 @@ from db.leases import Claim, Lease, Leases, Outcome, WaitingVersion
 from db.states import FailureCode
 from model_types.base import Failure, ModelUnavailable
 from workers.bells import Bells
+from workers.events import Observer
 from workers.finishing import Finisher
 from workers.outputs import outcome_of
 from workers.residency import Residency, Resident
@@ -52,6 +53,7 @@ class Runner:
         residency: Residency,
         finisher: Finisher,
         bells: Bells,
+        observer: Observer,
         stopping: Callable[[], bool],
         affinity_seconds: float,
     ) -> None:
@@ -59,6 +61,7 @@ class Runner:
         self._residency = residency
         self._finisher = finisher
         self._bells = bells
+        self._observer = observer
         self._stopping = stopping
         self._affinity_seconds = affinity_seconds
         self._front = ThreadPoolExecutor(1, thread_name_prefix="front")
@@ -113,8 +116,7 @@ class Runner:
             if self._stopping() and ready:
                 self._leases.give_back([job.lease for job in ready])
                 ready.clear()
-            while ready and work.admits(ready[0]):
-                work.join(ready.popleft())
+            self._join(work, ready)
             ahead = self._claim_ahead(pool, work.resident) if more and not ready else None
             if len(work):
                 self._finisher.submit(work.step())
@@ -127,6 +129,14 @@ class Runner:
                 continue
             more = found is not None and found.more
             ready += self._prepared(work.resident, found)
+
+    def _join(self, work: Work, ready: deque[Job]) -> None:
+        joined = []
+        while ready and work.admits(ready[0]):
+            work.join(job := ready.popleft())
+            joined.append(job.lease)
+        if joined:
+            self._observer.began(work.resident.spec.model, work.resident.spec.id, joined)
 
     def _claim_ahead(self, pool: str, resident: Resident) -> Future[Batch | None]:
         """Claim and prepare the next batch while the device computes this one: it waits already."""
