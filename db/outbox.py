@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Engine, text
 
@@ -128,16 +127,6 @@ def failed(
     parameters = _parameters(delivery, status=status, error=error, retry_seconds=retry_seconds)
     with engine.connect() as connection:
         return connection.execute(_FAILED, parameters).first() is not None
-
-
-def forget(engine: Engine, *, before: datetime) -> int:
-    """Delete the notes of deliveries that were told or given up and are older than `before`."""
-    statement = text(
-        "DELETE FROM webhook_deliveries WHERE created_at < :before AND next_attempt_at IS NULL"
-        " RETURNING prediction_id"
-    )
-    with engine.connect() as connection:
-        return len(connection.execute(statement, {"before": before}).all())
 
 
 def _parameters(delivery: Delivery, **noted: object) -> dict[str, object]:

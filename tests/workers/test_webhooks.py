@@ -292,15 +292,6 @@ def test_no_receiver_is_given_more_than_its_share(engine: Engine, finish: Callab
     assert sorted(one.receiver for one in taken) == ["a.example", "c.example"]
 
 
-def test_what_was_told_long_ago_is_forgotten(engine: Engine, finish: Callable[..., list[str]]) -> None:
-    finish("http://a.example/", "http://b.example/")
-    for delivery in take(engine):
-        if delivery.receiver == "a.example":
-            outbox.delivered(engine, delivery, status=200)
-    assert outbox.forget(engine, before=datetime.now(UTC) - timedelta(days=1)) == 0
-    assert outbox.forget(engine, before=datetime.now(UTC) + timedelta(days=1)) == 1
-
-
 def test_a_prediction_that_retention_dropped_is_given_up(
     engine: Engine, finish: Callable[..., list[str]]
 ) -> None:
