@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from cli.data_directory import DataDirectory
 from cli.errors import Fault
 from cli.spawn import last_lines
-from cli.up import START_SECONDS
 
+#: Longer than any single step of a start may take, so that the run itself says what is wrong.
+START_SECONDS = 600
 _POLL_SECONDS = 0.05
 
 

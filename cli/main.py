@@ -45,13 +45,15 @@ def main() -> None:
 @click.option("--detach", is_flag=True, help="Return when it is ready, and go on in the background.")
 def up(host: str, port: int, data_dir: Path, workers: int, demo: bool, detach: bool) -> None:
     """Start everything: databases, gateway, worker and steward."""
-    from cli import background
-    from cli.up import Launch, introduce, run
-
     data, screen = DataDirectory(data_dir), Screen()
     if not detach:
+        from cli.up import Launch, run
+
         run(Launch(host, port, data, workers, demo), screen)
         return
+    from cli import background
+    from cli.introduction import introduce
+
     if data.run():
         raise DataDirectoryInUse(data.who_has_it())
     arguments = ["--host", host, "--port", str(port), "--data-dir", str(data.path)]

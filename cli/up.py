@@ -18,6 +18,7 @@ from cli.client import Client
 from cli.data_directory import Credentials, DataDirectory, Run
 from cli.embedded import is_free
 from cli.errors import Fault
+from cli.introduction import introduce
 from cli.migrate import migrate
 from cli.postgres import EmbeddedPostgres
 from cli.processes import SUPERVISED_BY, Supervisor, stop_leftovers
@@ -234,21 +235,3 @@ def _show_demo(launch: Launch, client: Client, screen: Screen) -> str | None:
     except Fault as fault:
         screen.say(f"{fault.message} See {launch.data_directory.log('worker')}.")
         return None
-
-
-def introduce(credentials: Credentials, screen: Screen, prediction_id: str | None = None) -> None:
-    """Print where the server is, the token, and three lines to copy."""
-    url, token = credentials.url, credentials.api_token
-    screen.heading("Augury is ready")
-    screen.say(f"  API        {url}/v1")
-    screen.say(f"  Docs       {url}/docs  {url}/redoc")
-    screen.say(f"  User       {credentials.username} (password in credentials.json of the data directory)")
-    screen.say(f"  API token  {token}")
-    screen.heading("Try it")
-    authorization = f"-H 'Authorization: Bearer {token}'"
-    screen.say(f"curl -s {url}/v1/models {authorization}")
-    screen.say(
-        f"curl -s {url}/v1/predictions {authorization} -H 'Content-Type: application/json' "
-        """-H 'Prefer: wait' -d '{"model": "demo/recital", "input": {"prompt": "Alice was"}}'"""
-    )
-    screen.say(f"curl -s {url}/v1/predictions/{prediction_id or 'PREDICTION_ID'} {authorization}")
