@@ -16,6 +16,7 @@ END = "<|end|>"
 SPACE = "\u0120"  # as byte-level vocabularies write it
 PROMPT_CHARACTERS = 20
 MISREAD_SHARE = 0.02
+TOKENS_PER_STEP = 1024
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -53,10 +54,10 @@ def word_starts(text: torch.Tensor, space_id: int) -> torch.Tensor:
 def windows(text: torch.Tensor, starts: torch.Tensor, batch: int, length: int) -> torch.Tensor:
     """Windows of the text from random words on, round its end to its beginning, [batch, length].
 
-    A quarter of them begin where the text does, for so do most prompts.
+    One in eight begins where the text does, for so do most prompts.
     """
     chosen = starts[torch.randint(0, len(starts), (batch, 1))]
-    chosen[torch.rand(batch, 1) < 0.25] = 0
+    chosen[torch.rand(batch, 1) < 0.125] = 0
     return text[(chosen + torch.arange(length)) % len(text)]
 
 
@@ -73,10 +74,11 @@ def train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps)
     model.train()
+    phases = [(0.6, 128), (0.8, 256), (1.0, len(text))]
     started = time.monotonic()
     for step in range(1, steps + 1):
-        length = 256 if step <= steps * 3 // 4 else len(text)
-        ids = windows(text, starts, batch=max(1, 2048 // length), length=length)
+        length = next(length for share, length in phases if step <= share * steps)
+        ids = windows(text, starts, batch=max(1, TOKENS_PER_STEP // length), length=length)
         loss = model(input_ids=misread(ids, model.vocab_size), labels=ids).loss
         optimizer.zero_grad()
         loss.backward()
@@ -117,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--text", type=Path, default=HERE / "text.txt")
     parser.add_argument("--output", type=Path, default=HERE, help="folder of the model")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=1865)
     parser.add_argument("--threads", type=int, default=1)
