@@ -63,6 +63,7 @@ class Input(BaseModel):
     max_length: int | None = Field(
         default=None,
         ge=1,
+        le=131_072,
         title="Max length",
         description="How many tokens the prompt and the continuation may have together, in place of "
         "`max_new_tokens`.",
