@@ -1,0 +1,124 @@
+"""Writes docs/reference/configuration.md and .env.example from the settings classes.
+
+Run as `python -m docs.configuration` after a setting has changed; a test compares what lies there.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from api.settings import GatewaySettings
+from db.settings import DatabaseSettings
+from workers.broker import BrokerSettings
+from workers.settings import WorkerSettings
+
+ROOT = Path(__file__).parent.parent
+TABLE = ROOT / "docs/reference/configuration.md"
+EXAMPLE = ROOT / ".env.example"
+
+GROUPS: tuple[tuple[str, str, type[BaseSettings]], ...] = (
+    ("PostgreSQL", "All processes but Flower read these.", DatabaseSettings),
+    ("Redis or Valkey", "All processes read these.", BrokerSettings),
+    ("Gateway", "`python -m api` reads these.", GatewaySettings),
+    ("Worker and steward", "The worker and `python -m workers.steward` read these.", WorkerSettings),
+)
+
+# What only docker-compose.yml knows: the name, whether it must be set, and what it is.
+COMPOSE = (
+    ("POSTGRES_PASSWORD", True, "Password of the PostgreSQL that Compose starts; letters, digits, - and _."),
+    ("REDIS_PASSWORD", True, "Password of the Valkey that Compose starts; letters, digits, - and _."),
+    ("FLOWER_PASSWORD", True, "Password of Flower's page."),
+    ("FLOWER_USER", False, "User name of Flower's page; admin by default."),
+    ("FLOWER_PUBLISHED", False, "Where Flower's page is published; 127.0.0.1:5555 by default."),
+    ("API_PUBLISHED", False, "Where the gateway is published; 127.0.0.1:8000 by default."),
+    ("WORKER_POOLS", False, "The pools that a worker serves; echo,text-generation by default."),
+    ("CPU_POOLS", False, "With docker-compose.gpu.yml, the pools that stay on the CPU; echo by default."),
+    ("TEXT_GENERATION_GPU", False, "The device that text generation gets; 0 by default."),
+    ("GPU_LANES", False, "Lanes that share a GPU; 1 by default."),
+    ("GPU_MEMORY_MB", False, "Memory for loaded models in one lane on a GPU; 16384 by default."),
+    ("HF_TOKEN", False, "Token of the Hugging Face Hub, for models that ask for one."),
+    ("OMP_NUM_THREADS", False, "CPU threads of one lane; 1 by default."),
+    ("PIP_EXTRA_INDEX_URL", False, "An index to build the image from, beside the default one."),
+    ("AUGURY_TAG", False, "The image's tag; latest by default."),
+)
+
+_MUST_BE_SET = frozenset({"SECRET_KEY"})
+
+
+def default_of(field: FieldInfo) -> str:
+    """A setting's default as one writes it in `.env`; empty where there is none."""
+    default = field.get_default(call_default_factory=False)
+    if field.is_required() or default is None or default == ():
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def table() -> str:
+    """The reference page."""
+    lines = [
+        "# Configuration",
+        "",
+        "Settings come from the environment, and from a file `.env` in the working directory; names are the same",
+        "in both. `augury up` sets those that it decides itself, such as the servers that it starts.",
+        "This page is made by `python -m docs.configuration`.",
+    ]
+    for title, readers, settings in GROUPS:
+        lines += ["", f"## {title}", "", readers, "", "| Setting | Default | What it is |", "|---|---|---|"]
+        for name, field in settings.model_fields.items():
+            default = "required" if field.is_required() else _code(default_of(field))
+            lines.append(f"| `{name.upper()}` | {default} | {field.description or ''} |")
+    lines += [
+        "",
+        "## Docker Compose",
+        "",
+        "Only `docker-compose.yml` and `docker-compose.gpu.yml` read these.",
+    ]
+    lines += ["", "| Setting | What it is |", "|---|---|"]
+    lines += [f"| `{name}` | {what}{' Required.' if must else ''} |" for name, must, what in COMPOSE]
+    return "\n".join(lines) + "\n"
+
+
+def example() -> str:
+    """The example of a `.env`: what must be set is empty, all else is commented out with its default."""
+    lines = [
+        "# Copy this to .env. What is empty must be filled in for Docker Compose; make each secret with",
+        "#   python3 -c 'import secrets; print(secrets.token_urlsafe(48))'",
+        "# The rest shows the defaults. `augury up` needs none of it.",
+        "",
+    ]
+    seen: set[str] = set()
+    for name, must, what in COMPOSE:
+        lines += [*_comment(what), f"{name}=" if must else f"#{name}="]
+    for title, _, settings in GROUPS:
+        lines += ["", f"# --- {title} ---"]
+        for name, field in settings.model_fields.items():
+            if name in seen:
+                continue
+            seen.add(name)
+            line = f"{name.upper()}={default_of(field)}"
+            lines += [
+                *_comment(field.description or ""),
+                line if name.upper() in _MUST_BE_SET else f"#{line}",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _code(value: str) -> str:
+    return f"`{value}`" if value else ""
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 100, initial_indent="# ", subsequent_indent="# ")
+
+
+def main() -> None:
+    TABLE.write_text(table())
+    EXAMPLE.write_text(example())
+
+
+if __name__ == "__main__":
+    main()
