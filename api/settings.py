@@ -33,7 +33,9 @@ class GatewaySettings(BaseSettings):
     forwarded_allow_ips: str = Field(
         "", description="Proxies whose X-Forwarded-* headers count, separated by commas; * for all."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="From which level on the gateway logs: DEBUG, INFO, WARNING or ERROR."
+    )
 
     secret_key: SecretStr = Field(description="Signs access tokens; at least 32 random bytes.")
     access_token_seconds: int = Field(12 * 3600, ge=60, description="How long a login lasts.")
@@ -41,15 +43,17 @@ class GatewaySettings(BaseSettings):
         5, ge=0, le=60, description="How long a token that was revoked at another gateway may still serve."
     )
     registration: Literal["open", "invite", "closed"] | None = Field(
-        None, description="Who may register; open on loopback and closed elsewhere unless you say."
+        None, description="Who may register: open, invite, closed; by default open on loopback, else closed."
     )
-    model_creation: Literal["admins", "users"] = Field("admins", description="Who may register models.")
+    model_creation: Literal["admins", "users"] = Field(
+        "admins", description="Who may register models: admins or users."
+    )
 
     rate_limit_create: str = Field("6000/minute", description="Per caller: what changes something.")
     rate_limit_read: str = Field("12000/minute", description="Per caller: what reads.")
     rate_limit_login: str = Field("20/minute", description="Per address, and per account.")
 
-    max_body_bytes: int = Field(20 * 1024 * 1024, ge=1024)
+    max_body_bytes: int = Field(20 * 1024 * 1024, ge=1024, description="The largest request body.")
     backlog_per_pool: int = Field(100_000, ge=1, description="Waiting predictions in a pool, at most.")
     backlog_per_user: int = Field(10_000, ge=1, description="Waiting predictions of a user, at most.")
     intake_timeout_seconds: float = Field(5, gt=0, description="How long a submission may take to commit.")

@@ -46,7 +46,13 @@ COMPOSE = (
     ("AUGURY_TAG", False, "The image's tag; latest by default."),
 )
 
-_MUST_BE_SET = frozenset({"SECRET_KEY"})
+# Not for operators.
+_HIDDEN = frozenset({"augury_failpoint"})
+
+
+def settings_of(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
+    """The settings that an operator may choose, by their names in the environment."""
+    return {name.upper(): field for name, field in settings.model_fields.items() if name not in _HIDDEN}
 
 
 def default_of(field: FieldInfo) -> str:
@@ -54,7 +60,9 @@ def default_of(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=False)
     if field.is_required() or default is None or default == ():
         return ""
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def table() -> str:
@@ -62,22 +70,18 @@ def table() -> str:
     lines = [
         "# Configuration",
         "",
-        "Settings come from the environment, and from a file `.env` in the working directory; names are the same",
-        "in both. `augury up` sets those that it decides itself, such as the servers that it starts.",
+        "Settings come from the environment, and from a file `.env` in the working directory; names are the",
+        "same in both. `augury up` sets those that it decides itself, such as the servers that it starts.",
         "This page is made by `python -m docs.configuration`.",
     ]
     for title, readers, settings in GROUPS:
         lines += ["", f"## {title}", "", readers, "", "| Setting | Default | What it is |", "|---|---|---|"]
-        for name, field in settings.model_fields.items():
+        for name, field in settings_of(settings).items():
             default = "required" if field.is_required() else _code(default_of(field))
-            lines.append(f"| `{name.upper()}` | {default} | {field.description or ''} |")
-    lines += [
-        "",
-        "## Docker Compose",
-        "",
-        "Only `docker-compose.yml` and `docker-compose.gpu.yml` read these.",
-    ]
-    lines += ["", "| Setting | What it is |", "|---|---|"]
+            lines.append(f"| `{name}` | {default} | {field.description} |")
+    lines += ["", "## Docker Compose", ""]
+    lines += ["Only `docker-compose.yml` and `docker-compose.gpu.yml` read these.", ""]
+    lines += ["| Setting | What it is |", "|---|---|"]
     lines += [f"| `{name}` | {what}{' Required.' if must else ''} |" for name, must, what in COMPOSE]
     return "\n".join(lines) + "\n"
 
@@ -95,15 +99,11 @@ def example() -> str:
         lines += [*_comment(what), f"{name}=" if must else f"#{name}="]
     for title, _, settings in GROUPS:
         lines += ["", f"# --- {title} ---"]
-        for name, field in settings.model_fields.items():
-            if name in seen:
-                continue
+        for name, field in settings_of(settings).items():
+            if name not in seen:
+                line = f"{name}={default_of(field)}"
+                lines += [*_comment(str(field.description)), line if name == "SECRET_KEY" else f"#{line}"]
             seen.add(name)
-            line = f"{name.upper()}={default_of(field)}"
-            lines += [
-                *_comment(field.description or ""),
-                line if name.upper() in _MUST_BE_SET else f"#{line}",
-            ]
     return "\n".join(lines) + "\n"
 
 
