@@ -15,6 +15,7 @@ def async_engine(settings: DatabaseSettings) -> AsyncEngine:
         settings.url(),
         pool_size=settings.database_pool_size,
         max_overflow=0,
+        pool_use_lifo=True,
         pool_timeout=2,
         isolation_level="AUTOCOMMIT",
     )
@@ -26,6 +27,7 @@ def sync_engine(settings: DatabaseSettings, *, pool_size: int = 3) -> Engine:
         settings.url(),
         pool_size=pool_size,
         max_overflow=2,
+        pool_use_lifo=True,
         pool_timeout=5,
         isolation_level="AUTOCOMMIT",
     )

@@ -39,11 +39,10 @@ def _configuration() -> dict[str, Any]:
             "health_check_interval": 10,
         },
         "imports": ("workers.tasks",),
-        "task_queues": [Queue(name, routing_key=name) for name in registry.names()],  # type: ignore[no-untyped-call]
+        # Bells are not acknowledged: a lost one is rung again, and redelivery of one has no use.
+        "task_queues": [Queue(name, routing_key=name, no_ack=True) for name in registry.names()],  # type: ignore[no-untyped-call]
         "task_create_missing_queues": True,
         "task_ignore_result": True,
-        # A bell is acknowledged as soon as a lane hears it: redelivery would only ring it again.
-        "task_acks_late": False,
         "accept_content": ["json"],
         "worker_concurrency": settings.worker_concurrency,
         # A worker whose lanes are all busy leaves the bells to others.

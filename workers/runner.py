@@ -30,6 +30,8 @@ JOIN_INTERVAL_SECONDS = 0.02
 SLICE_SECONDS = 1.0
 # How many predictions of a version that cannot be loaded fail together.
 UNAVAILABLE_LIMIT = 100
+# For so long a look at which versions wait is good; less than any version may be made to wait for others.
+LOOK_SECONDS = 0.5
 UNLIMITED = 1 << 60
 
 
@@ -66,6 +68,7 @@ class Runner:
         self._affinity_seconds = affinity_seconds
         self._front = ThreadPoolExecutor(1, thread_name_prefix="front")
         self._leave_at = 0.0
+        self._looked: dict[str, tuple[float, Sequence[WaitingVersion]]] = {}
         self._unsure = False
         self.work: Work | None = None
 
@@ -77,6 +80,9 @@ class Runner:
             while (batch := self._next(pool)) is not None:
                 self._run(pool, batch)
                 self._settle()
+                if len(batch.leases) == 1 and not batch.more:
+                    # Little is going on. What has come since has rung a bell of its own.
+                    return
                 if time.monotonic() > self._leave_at:
                     self._bells.ring([pool])
                     return
@@ -176,7 +182,12 @@ class Runner:
             return None
 
     def _claim(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
-        chosen = self._choose(self._leases.waiting(pool))
+        batch = self._claim_again(pool, only, limit)
+        if batch is not None:
+            return batch
+        waiting = self._leases.waiting(pool)
+        chosen = self._choose(waiting)
+        self._looked[pool] = (time.monotonic(), waiting)
         if chosen is None or (only is not None and chosen.version_id != only.spec.id):
             return None
         resident = self._residency.peek(chosen.version_id)
@@ -185,12 +196,27 @@ class Runner:
             claim = self._leases.claim(pool, chosen.version_id, limit=1, budget=UNLIMITED)
         else:
             claim = self._gather(pool, resident, chosen, min(limit, resident.max_batch))
+        return self._batch(pool, chosen.version_id, resident, claim)
+
+    def _claim_again(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
+        """Claim of the one version that the last look has found, if that was just now: it saves a look."""
+        looked_at, waiting = self._looked.get(pool, (0.0, ()))
+        if len(waiting) != 1 or time.monotonic() - looked_at > LOOK_SECONDS:
+            return None
+        resident = self._residency.peek(waiting[0].version_id)
+        if resident is None or resident.linger_seconds or (only is not None and only is not resident):
+            return None
+        limit = min(limit, resident.max_batch)
+        claim = self._leases.claim(pool, resident.spec.id, limit=limit, budget=resident.budget)
+        return self._batch(pool, resident.spec.id, resident, claim)
+
+    def _batch(self, pool: str, version_id: str, resident: Resident | None, claim: Claim) -> Batch | None:
         if not claim.leases:
             return None
         if claim.more:
             self._bells.ring([pool])
         prepared = None if resident is None else [prepare(resident, lease) for lease in claim.leases]
-        return Batch(chosen.version_id, claim.leases, prepared, claim.more)
+        return Batch(version_id, claim.leases, prepared, claim.more)
 
     def _gather(self, pool: str, resident: Resident, chosen: WaitingVersion, limit: int) -> Claim:
         """Claim up to what fits; a version may ask to linger for more, from the first arrival on."""
