@@ -51,10 +51,11 @@ class Run:
     def is_alive(self) -> bool:
         """Whether its supervisor lives, and is not a stranger that was given the same pid."""
         try:
-            created_at = psutil.Process(self.pid).create_time()
+            process = psutil.Process(self.pid)
+            is_same = abs(process.create_time() - self.created_at) < _CLOCK_TOLERANCE_SECONDS
+            return is_same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
-        return abs(created_at - self.created_at) < _CLOCK_TOLERANCE_SECONDS
 
 
 class DataDirectory:

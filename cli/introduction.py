@@ -9,7 +9,7 @@ from cli.screen import Screen
 def introduce(credentials: Credentials, screen: Screen, prediction_id: str | None = None) -> None:
     """Print where the server is, the token, and three lines to copy."""
     url, token = credentials.url, credentials.api_token
-    screen.heading("Augury is ready")
+    screen.heading("Augury")
     screen.say(f"  API        {url}/v1")
     screen.say(f"  Docs       {url}/docs  {url}/redoc")
     screen.say(f"  User       {credentials.username} (password in credentials.json of the data directory)")

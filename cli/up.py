@@ -36,11 +36,8 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 
 
-class PortInUse(Fault):
-    """Somebody else listens on the gateway's port."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"Port {port} of {host} is in use by another program: choose another with --port.")
+class CannotListen(Fault):
+    """The gateway's address is taken, not ours, or not permitted."""
 
 
 class DatabaseUnusable(Fault):
@@ -79,11 +76,10 @@ class Launch:
 
 def run(launch: Launch, screen: Screen) -> None:
     """Start everything, serve until a signal says stop, and stop everything. Raises Fault."""
-    data = launch.data_directory
+    data, started_at = launch.data_directory, time.monotonic()
     with data.lock(), _until_told_to_stop(screen), _supervision(screen) as supervisor:
         stop_leftovers(data.path)
-        if not is_free(launch.host, launch.port):
-            raise PortInUse(launch.host, launch.port)
+        _require_free_port(launch.host, launch.port)
         data.announce(Run.of_this_process(launch.url, "starting"))
         environment = _start_servers(launch, LaunchSettings(), supervisor, screen)
         _start_processes(launch, environment, supervisor, screen)
@@ -91,12 +87,22 @@ def run(launch: Launch, screen: Screen) -> None:
         with Client(launch.url, credentials.api_token) as client:
             _register_demo(launch, client, supervisor, screen)
             data.announce(Run.of_this_process(launch.url, "ready"))
+            screen.say(f"Augury is ready at {launch.url} after {time.monotonic() - started_at:.1f} s.")
             prediction_id = _show_demo(launch, client, screen)
         introduce(credentials, screen, prediction_id)
         screen.say("\nCtrl-C stops everything.")
         while True:
             supervisor.keep_alive(time.monotonic())
             time.sleep(_LOOK_SECONDS)
+
+
+def _require_free_port(host: str, port: int) -> None:
+    try:
+        if is_free(host, port):
+            return
+    except OSError as error:
+        raise CannotListen(f"Cannot listen on {host}, port {port}: {error.strerror}.") from error
+    raise CannotListen(f"Port {port} of {host} is in use by another program: choose another with --port.")
 
 
 @contextmanager
@@ -195,7 +201,7 @@ def _start_processes(
     launch: Launch, environment: dict[str, str], supervisor: Supervisor, screen: Screen
 ) -> None:
     log = launch.data_directory.log
-    with screen.step("Starting gateway, worker and steward", f"Augury answers at {launch.url}"):
+    with screen.step("Starting gateway, worker and steward", "Gateway, worker and steward run"):
         supervisor.start(services.gateway(environment, log("gateway")))
         supervisor.start(services.steward(environment, log("steward")))
         supervisor.start(

@@ -114,7 +114,7 @@ def test_from_nothing_to_a_prediction_and_back(operator: Operator) -> None:
 def test_the_first_prediction_is_shown_with_input_output_and_timing(operator: Operator) -> None:
     operator.up()
     log = operator.data.log("up")
-    wait_until(lambda: "Augury is ready" in log.read_text(), START_SECONDS)
+    wait_until(lambda: "Ctrl-C stops everything" in log.read_text(), START_SECONDS)
     printed = log.read_text()
     assert "Alice was beginning to get" in printed
     assert "very tired of sitting by her sister" in printed
