@@ -1,0 +1,35 @@
+"""How much each benchmark does: enough for a steady figure, or just enough to see that it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Rounds, durations and counts of all benchmarks."""
+
+    rounds: int = 5
+    round_seconds: float = 4.0
+    warm_up_seconds: float = 1.5
+    echo_predictions: int = 10_000
+    latency_requests: int = 400
+    naive_lanes: int = 2
+    prompts: int = 64
+    finished_rows: int = 1_000_000
+    waiting_rows: int = 100_000
+    growth_requests: int = 300
+
+
+QUICK = Sizes(
+    rounds=1,
+    round_seconds=0.3,
+    warm_up_seconds=0.1,
+    echo_predictions=100,
+    latency_requests=10,
+    naive_lanes=1,
+    prompts=4,
+    finished_rows=2_000,
+    waiting_rows=200,
+    growth_requests=10,
+)
