@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import sqlalchemy.exc
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.repositories import lanes
@@ -16,6 +18,8 @@ from db.repositories.transactions import read
 
 if TYPE_CHECKING:
     from api.gateway import Gateway
+
+log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
 
@@ -76,7 +80,8 @@ async def _pools(gateway: Gateway) -> tuple[list[str], dict[str, int]] | None:
 
     try:
         return await _in_time(read(gateway.engine, query))
-    except (SQLAlchemyError, TimeoutError):
+    except (DBAPIError, sqlalchemy.exc.TimeoutError, TimeoutError) as error:
+        log.warning("the database is not ready: %s", error)
         return None
 
 

@@ -25,11 +25,7 @@ async def pools_in_use(session: AsyncSession) -> list[str]:
 
 async def live_lanes(session: AsyncSession, *, lease_seconds: float) -> dict[str, int]:
     """How many lanes of each pool have been heard of within `lease_seconds`, by the server's clock."""
-    pool = func.unnest(Lane.pools).column_valued("pool")
-    query = (
-        select(pool, func.count())
-        .select_from(Lane, pool)
-        .where(Lane.last_seen > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, lease_seconds))
-        .group_by(pool)
-    )
-    return {row[0]: row[1] for row in await session.execute(query)}
+    alive = Lane.last_seen > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, lease_seconds)
+    lanes = select(func.unnest(Lane.pools).label("pool")).where(alive).subquery()
+    counted = await session.execute(select(lanes.c.pool, func.count()).group_by(lanes.c.pool))
+    return {row[0]: row[1] for row in counted}
