@@ -13,6 +13,7 @@ from api.gateway import open_gateway
 from api.requests import RequestMiddleware
 from api.routes import auth, docs, health, models, predictions
 from api.settings import GatewaySettings
+from api.shortcut import Shortcut
 from db.settings import DatabaseSettings
 from workers.broker import BrokerSettings
 
@@ -32,6 +33,8 @@ def create_app(gateway: GatewaySettings, database: DatabaseSettings, broker: Bro
         redirect_slashes=False,
         openapi_url=None,
     )
+    # The last one added stands first.
+    app.add_middleware(Shortcut, endpoints={("POST", "/v1/predictions"): predictions.create})
     app.add_middleware(RequestMiddleware, max_body_bytes=gateway.max_body_bytes)
     errors.install(app)
     for resource in (auth, models, predictions, health, docs):

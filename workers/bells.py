@@ -13,6 +13,9 @@ from workers.messages import MAX_BELLS, RING_SCRIPT, bell
 
 logger = logging.getLogger(__name__)
 
+# Where enough bells lie in every queue already, all lanes are busy: the next round may come a little later.
+ENOUGH_SECONDS = 0.02
+
 
 class Bells:
     """The lanes' and the steward's bells. Ringing never raises: the steward rings again what was lost."""
@@ -59,8 +62,9 @@ class GatewayBells:
         try:
             while self._wanted:
                 pools, self._wanted = self._wanted, set()
-                for pool in pools:
-                    await self._ring(keys=[pool], args=[bell(pool), MAX_BELLS])
+                rung = [await self._ring(keys=[pool], args=[bell(pool), MAX_BELLS]) for pool in pools]
+                if not any(rung):
+                    await asyncio.sleep(ENOUGH_SECONDS)
             self._note(reachable=True)
         except (redis.RedisError, OSError) as error:
             self._wanted.clear()

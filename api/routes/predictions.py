@@ -28,11 +28,11 @@ _decoder = msgspec.json.Decoder(PredictionCreate)
 _encoder = msgspec.json.Encoder()
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
-_AT = re.compile(r" - at `\$\.?([^`]*)`$")
-_WAIT = re.compile(r"(?:^|[,;\s])wait(?:=(\d{1,6}))?(?:$|[,;\s])")
+_AT = re.compile(r" - at `\$\.?([^`[]*)[^`]*`$")
+_WAIT = re.compile(r'(?:^|[,;\s])wait(?:\s*=\s*"?(\d{1,6})"?)?(?:$|[,;\s])', re.IGNORECASE)
 
 
-# Read by hand, without FastAPI's dependencies and response model: this route sets the pace of the gateway.
+# Read by hand, and reached by api.shortcut: this route sets the pace of the gateway.
 @router.post(
     "",
     status_code=201,
@@ -73,11 +73,11 @@ async def create(request: Request) -> Response:
     if status == 202:
         # Clients of Replicate take any other word for the end.
         record = replace(record, status=Status.STARTING, started_at=None)
-    response = _answer(request, record, status)
-    response.headers["location"] = f"{base_url(request)}/v1/predictions/{record.id}"
+    document = _document(request, record)
+    headers = {"location": document["urls"]["get"]}
     if wait_seconds:
-        response.headers["preference-applied"] = f"wait={wait_seconds:g}"
-    return response
+        headers["preference-applied"] = f"wait={wait_seconds:g}"
+    return Response(_encoder.encode(document), status, headers, media_type="application/json")
 
 
 @router.get("", response_model=PredictionPage)
@@ -95,14 +95,14 @@ async def browse(
 async def get(request: Request, principal: Reader, prediction_id: str) -> Response:
     """A prediction as it is now."""
     record = await predictions.get(gateway_of(request), principal, prediction_id)
-    return _answer(request, record, 200)
+    return _answer(request, record)
 
 
 @router.post("/{prediction_id}/cancel", response_model=Prediction)
 async def cancel(request: Request, principal: Creator, prediction_id: str) -> Response:
     """Cancel a prediction, waiting or running. One that has ended is answered as it is."""
     record = await predictions.cancel(gateway_of(request), principal, prediction_id)
-    return _answer(request, record, 200)
+    return _answer(request, record)
 
 
 def _read(body: bytes) -> PredictionCreate:
@@ -110,7 +110,7 @@ def _read(body: bytes) -> PredictionCreate:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
         raise Invalid([_field_error(str(error))]) from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid([("body", f"is not JSON: {error}")]) from None
 
 
@@ -128,14 +128,14 @@ def _field_error(message: str) -> tuple[str, str]:
 
 def _wait_seconds(request: Request, most: float) -> float | None:
     """How long `Prefer` asks to wait (RFC 7240), as far as the server lets it; None when it does not ask."""
-    asked = _WAIT.search(request.headers.get("prefer", ""))
+    asked = _WAIT.search(",".join(request.headers.getlist("prefer")))
     if asked is None:
         return None
     return min(float(asked[1]), most) if asked[1] else most
 
 
-def _answer(request: Request, record: PredictionRecord, status: int) -> Response:
-    return Response(_encoder.encode(_document(request, record)), status, media_type="application/json")
+def _answer(request: Request, record: PredictionRecord) -> Response:
+    return Response(_encoder.encode(_document(request, record)), media_type="application/json")
 
 
 def _document(request: Request, record: PredictionRecord) -> dict[str, Any]:
