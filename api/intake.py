@@ -23,6 +23,7 @@ MAX_GROUP = 500
 MAX_WAITING = 20_000
 
 _Waiting = tuple[Submission, "asyncio.Future[Accepted]"]
+_Answers = Sequence[Accepted | IdempotencyMismatch]
 
 
 class Intake:
@@ -37,22 +38,25 @@ class Intake:
         bells: GatewayBells,
         *,
         timeout_seconds: float,
+        max_waiting: int = MAX_WAITING,
         failpoint: Literal["after_commit"] | None = None,
     ) -> None:
         self._conninfo = conninfo
         self._bells = bells
         self._timeout_seconds = timeout_seconds
+        self._max_waiting = max_waiting
         self._failpoint = failpoint
         self._connection: AsyncConnection | None = None
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
+        self._abandoned: set[asyncio.Task[_Answers]] = set()
 
     async def accept(self, submission: Submission) -> Accepted:
         """Return when the submission is committed.
 
         Raises `Unavailable` when it is not, or nobody can tell, and `IdempotencyMismatch`.
         """
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= self._max_waiting:
             raise Unavailable("too many submissions wait for the database")
         future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         self._waiting.append((submission, future))
@@ -64,7 +68,11 @@ class Intake:
         """Commit what was handed in, and disconnect."""
         if self._writing is not None:
             await self._writing
-        await self._disconnect()
+        for submitting in self._abandoned:
+            submitting.cancel()
+        await asyncio.gather(*self._abandoned, return_exceptions=True)
+        if self._connection is not None:
+            await self._drop(self._connection)
 
     async def _write(self) -> None:
         try:
@@ -76,13 +84,15 @@ class Intake:
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         try:
-            answers = await self._submit([submission for submission, _ in group])
+            answers = await self._submit_in_time([submission for submission, _ in group])
         except psycopg.DataError as error:
-            await self._one_by_one(group, error)
-        except (psycopg.Error, OSError, TimeoutError) as error:
-            log.error("%d submissions could not be committed: %s", len(group), error)
-            for _, future in group:
-                _fail(future, Unavailable("the database is out of reach now"))
+            await self._apart(group, error)
+        except TimeoutError:
+            # Those that have queued up meanwhile have waited for almost as long.
+            late, self._waiting = [*group, *self._waiting], []
+            self._refuse(late, "the database has not answered in time")
+        except (psycopg.Error, OSError) as error:
+            self._refuse(group, str(error))
         except Exception as error:
             log.exception("%d submissions could not be committed", len(group))
             for _, future in group:
@@ -90,7 +100,7 @@ class Intake:
         else:
             self._answer(group, answers)
 
-    def _answer(self, group: Sequence[_Waiting], answers: Sequence[Accepted | IdempotencyMismatch]) -> None:
+    def _answer(self, group: Sequence[_Waiting], answers: _Answers) -> None:
         if self._failpoint == "after_commit":
             os._exit(70)
         self._bells.ring({submission.pool for submission, _ in group})
@@ -100,42 +110,67 @@ class Intake:
             elif not future.done():
                 future.set_result(answer)
 
-    async def _one_by_one(self, group: Sequence[_Waiting], error: psycopg.DataError) -> None:
-        """One that cannot be stored fails alone."""
+    def _refuse(self, group: Sequence[_Waiting], reason: str) -> None:
+        log.error("%d submissions could not be committed: %s", len(group), reason)
+        for _, future in group:
+            _fail(future, Unavailable("the database is out of reach now"))
+
+    async def _apart(self, group: Sequence[_Waiting], error: psycopg.DataError) -> None:
+        """Commit halves, and halves of those, so that what cannot be stored fails alone."""
         if len(group) == 1:
             _fail(group[0][1], error)
             return
-        for one in group:
-            await self._commit([one])
+        middle = len(group) // 2
+        await self._commit(group[:middle])
+        await self._commit(group[middle:])
 
-    async def _submit(self, submissions: Sequence[Submission]) -> Sequence[Accepted | IdempotencyMismatch]:
+    async def _submit_in_time(self, submissions: Sequence[Submission]) -> _Answers:
+        """`_submit`, with a bound. Nobody waits for a server that hangs to hear of the cancellation too."""
+        submitting = asyncio.create_task(self._submit(submissions), name="submit")
+        done, _ = await asyncio.wait([submitting], timeout=self._timeout_seconds)
+        if done:
+            return submitting.result()
+        self._connection = None
+        self._abandoned.add(submitting)
+        submitting.add_done_callback(self._forget)
+        submitting.cancel()
+        raise TimeoutError
+
+    def _forget(self, submitting: asyncio.Task[_Answers]) -> None:
+        self._abandoned.discard(submitting)
+        if not submitting.cancelled() and (error := submitting.exception()) is not None:
+            log.info("an abandoned submission ended with: %s", error)
+
+    async def _submit(self, submissions: Sequence[Submission]) -> _Answers:
         """Submit, a second time on a new connection if the first turns out to be dead. Ids make that safe."""
         for last_try in (False, True):
+            connection, was_open = await self._connected()
             try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    return await submit(await self._connected(), submissions)
+                return await submit(connection, submissions)
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 if last_try:
                     raise
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError):
-                had_connection = self._connection is not None
-                await self._disconnect()
-                if last_try or not had_connection:
+                is_ours = self._connection is connection
+                await self._drop(connection)
+                if last_try or not was_open or not is_ours:
                     raise
-            except (TimeoutError, asyncio.CancelledError):
-                await self._disconnect()
+            except asyncio.CancelledError:
+                await self._drop(connection)
                 raise
         raise AssertionError("the second try returns or raises")
 
-    async def _connected(self) -> AsyncConnection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
-        return self._connection
+    async def _connected(self) -> tuple[AsyncConnection, bool]:
+        """The connection, and whether it was open already: then it may be dead without our knowing."""
+        if self._connection is not None and not self._connection.closed:
+            return self._connection, True
+        self._connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
+        return self._connection, False
 
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+    async def _drop(self, connection: AsyncConnection) -> None:
+        if self._connection is connection:
+            self._connection = None
+        await connection.close()
 
 
 def _fail(future: asyncio.Future[Accepted], error: Exception) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from db.ids import new_id
 from workers.messages import News, decode_news, encode_news, news_channel
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 LOOK_SECONDS_WITHOUT_REDIS = 0.1
 RECONNECT_SECONDS = 0.5
+TELL_SECONDS = 0.5
 
 
 class Waiting:
@@ -69,7 +71,12 @@ class Waiting:
             done, _ = await asyncio.wait([future], timeout=min(pause, left))
             if done:
                 return future.result()
-            found = await look()
+            try:
+                found = await look()
+            except SQLAlchemyError as error:
+                # The prediction is durable, so whoever waits for it is not told otherwise.
+                log.warning("a row cannot be looked at now: %s", error)
+                continue
             if found is not None:
                 return found
         return None
@@ -77,8 +84,9 @@ class Waiting:
     async def tell(self, channel: str, news: News) -> None:
         """Publish what this gateway itself has ended. Those who wait see the row where this fails."""
         try:
-            await self._redis.publish(channel, encode_news([news]))
-        except (RedisError, OSError) as error:
+            async with asyncio.timeout(TELL_SECONDS):
+                await self._redis.publish(channel, encode_news([news]))
+        except (RedisError, OSError, TimeoutError) as error:
             log.warning("news could not be published: %s", error)
 
     async def _listen(self) -> None:

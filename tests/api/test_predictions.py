@@ -1,0 +1,154 @@
+"""Predictions as clients ask for them: the original's shapes, and every way to name a model."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.api.asking import ECHO, add_model, ask, look, scalar
+from tests.api.conftest import BASE_URL, Serve, Served
+from tests.api.test_models import GPT2
+from workers.messages import SERVE_TASK
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_originals_curl_line_creates_a_prediction(served: Served) -> None:
+    root = await served.admin()
+    model = await add_model(served, root, **GPT2)
+    ann = await served.person("ann")
+    body = {
+        "model_id": model["id"],
+        "input": {"prompt": "Once upon a time", "max_length": 50},
+        "webhook": "https://your-server.com/webhook",
+    }
+    response = await served.http.post("/v1/predictions", json=body, headers=ann)
+    assert response.status_code == 201
+    made = response.json()
+    assert made["status"] == "starting"
+    assert made["model_id"] == model["id"]
+    assert made["input"] == body["input"]
+    assert made["output"] is None
+    assert made["webhook"] == body["webhook"]
+    assert made["version"] == model["latest_version"]["id"]
+    created_at = datetime.fromisoformat(made["created_at"])
+    assert made["created_at"].endswith("Z")
+    assert abs(datetime.now(UTC) - created_at) < timedelta(minutes=1)
+    here = f"{BASE_URL}/v1/predictions/{made['id']}"
+    assert made["urls"] == {"get": here, "cancel": f"{here}/cancel"}
+    assert response.headers["Location"] == here
+    assert response.headers["Content-Type"] == "application/json"
+    assert await look(served, ann, made["id"]) == made
+
+
+async def test_every_way_to_name_a_version_names_the_same_one(served: Served) -> None:
+    root = await served.admin()
+    model = await add_model(served, root, version="1.0.0")
+    version = model["latest_version"]["id"]
+    names: list[dict[str, str]] = [
+        {"model_id": model["id"]},
+        {"model": "root/echo"},
+        {"model": "Root/ECHO"},
+        {"version": version},
+        {"version": "root/echo"},
+        {"version": f"root/echo:{version}"},
+        {"version": "root/echo:1.0.0"},
+    ]
+    for name in names:
+        made = await ask(served, root, **name)
+        assert (made["version"], made["model_id"]) == (version, model["id"]), name
+        assert made["model"] == "root/echo"
+
+
+async def test_an_older_version_runs_when_it_is_named(served: Served) -> None:
+    root = await served.admin()
+    first = await add_model(served, root, version="1.0.0")
+    second = await add_model(served, root, version="2.0.0")
+    older, newer = first["latest_version"]["id"], second["latest_version"]["id"]
+    assert (await ask(served, root, model="root/echo"))["version"] == newer
+    assert (await ask(served, root, model_id=first["id"]))["version"] == newer
+    assert (await ask(served, root, version="root/echo:1.0.0"))["version"] == older
+    assert (await ask(served, root, version=older))["version"] == older
+
+
+async def test_a_private_model_does_not_exist_for_others(served: Served) -> None:
+    root = await served.admin()
+    model = await add_model(served, root, visibility="private")
+    ann = await served.person("ann")
+    for name in ({"model": "root/echo"}, {"model_id": model["id"]}):
+        await ask(served, root, **name)
+        refused = await ask(served, ann, status=404, **name)
+        unknown = await ask(served, ann, status=404, model="root/nothing")
+        assert refused["detail"].replace(next(iter(name.values())), "?") == unknown["detail"].replace(
+            "root/nothing", "?"
+        )
+
+
+async def test_defaults_of_the_versions_schema_are_stored_with_the_input(served: Served) -> None:
+    root = await served.admin()
+    schema = {"text": {"type": "string"}, "steps": {"type": "integer", "default": 3, "maximum": 9}}
+    await add_model(served, root, input_schema=schema)
+    made = await ask(served, root, input={"text": "a"})
+    assert made["input"] == {"text": "a", "steps": 3}
+    assert (await look(served, root, made["id"]))["input"] == {"text": "a", "steps": 3}
+    assert (await ask(served, root, input={"text": "a", "steps": 9}))["input"]["steps"] == 9
+
+
+async def test_an_input_comes_back_as_it_was_given(served: Served) -> None:
+    root = await served.admin()
+    await add_model(served, root)
+    for text in ("", "ünïcödé \U0001f40d", "line\nbreak \"quoted\" \\ 'single'", "\u2028", "a\0b"):
+        made = await ask(served, root, input={"text": text})
+        assert (await look(served, root, made["id"]))["input"]["text"] == text
+
+
+async def test_an_accepted_prediction_waits_in_its_pool_and_the_bell_rings(
+    served: Served, redis_url: str
+) -> None:
+    root = await served.admin()
+    await add_model(served, root)
+    made = await ask(served, root)
+    assert await scalar(served, "SELECT id FROM queue WHERE pool = 'echo' AND lane IS NULL") == made["id"]
+    async with Redis.from_url(redis_url) as client:
+        bell = await client.blpop(["echo"], timeout=5)
+    assert bell is not None
+    assert SERVE_TASK.encode() in bell[1]
+
+
+async def test_a_public_url_stands_in_all_links(serve: Serve) -> None:
+    async with serve(public_url="https://augury.example.org/base/") as served:
+        root = await served.admin()
+        await add_model(served, root)
+        made = await ask(served, root)
+    assert made["urls"]["get"] == f"https://augury.example.org/base/v1/predictions/{made['id']}"
+
+
+async def test_a_client_may_send_what_replicate_calls_a_token(served: Served) -> None:
+    root = await served.admin()
+    await add_model(served, root)
+    token = {"Authorization": root["Authorization"].replace("Bearer", "Token")}
+    assert (await ask(served, token))["status"] == "starting"
+
+
+async def test_the_description_of_the_api_names_the_body_and_both_answers(served: Served) -> None:
+    described: dict[str, Any] = (await served.http.get("/openapi.json")).json()
+    create = described["paths"]["/v1/predictions"]["post"]
+    body = create["requestBody"]["content"]["application/json"]["schema"]
+    assert set(body["properties"]) == {"model_id", "version", "model", "input", "webhook"}
+    assert {"201", "202"} <= create["responses"].keys()
+    assert {parameter["name"] for parameter in create["parameters"]} == {"Prefer", "Idempotency-Key"}
+
+
+async def test_a_model_that_is_gone_leaves_its_predictions_readable(served: Served) -> None:
+    root = await served.admin()
+    model = await add_model(served, root, **ECHO)
+    made = await ask(served, root)
+    await served.http.post(f"/v1/predictions/{made['id']}/cancel", headers=root)
+    gone = await served.http.delete(f"/v1/models/{model['id']}", headers=root)
+    assert gone.status_code == 204, gone.text
+    left = await look(served, root, made["id"])
+    assert (left["model"], left["model_id"]) == (None, model["id"])
+    await ask(served, root, status=404)
