@@ -43,6 +43,12 @@ class Finisher:
         while len(self._pending) > MAX_BEHIND:
             self._pending.pop(0).result()
 
+    def store(self, outcomes: Sequence[Outcome]) -> None:
+        """Store these here and now, after all others: nothing else is to be done meanwhile."""
+        self.drain()
+        if outcomes:
+            self._store(outcomes)
+
     def drain(self) -> None:
         """Wait until everything is stored."""
         while self._pending:

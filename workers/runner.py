@@ -125,7 +125,11 @@ class Runner:
             self._join(work, ready)
             ahead = self._claim_ahead(pool, work.resident) if more and not ready else None
             if len(work):
-                self._finisher.submit(work.step())
+                outcomes = work.step()
+                if more or ready or len(work):
+                    self._finisher.submit(outcomes)
+                else:
+                    self._finisher.store(outcomes)
             if ahead is not None:
                 found = ahead.result()
             elif not ready and len(work) and time.monotonic() - looked_at >= JOIN_INTERVAL_SECONDS:
