@@ -28,10 +28,17 @@ def still_valid(credentials: Credentials, url: str) -> bool:
 
 def renew(url: str, database: DatabaseSettings, data_directory: Path) -> Credentials:
     """Make the administrator, or take the account over, with a new password and a new token."""
-    password = secrets.token_urlsafe(24)
-    token_name = f"augury up in {data_directory} on {platform.node()}"[:100]
-    token = asyncio.run(_ensure(database, password, token_name))
+    password, token = take_over(database, f"augury up in {data_directory} on {platform.node()}")
     return Credentials(url, USERNAME, password, token)
+
+
+def take_over(database: DatabaseSettings, token_name: str) -> tuple[str, str]:
+    """A new password and a new API token of the administrator, whose account is made if there is none.
+
+    Its earlier tokens of this name are revoked.
+    """
+    password = secrets.token_urlsafe(24)
+    return password, asyncio.run(_ensure(database, password, token_name[:100]))
 
 
 async def _ensure(database: DatabaseSettings, password: str, token_name: str) -> str:

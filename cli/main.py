@@ -14,6 +14,10 @@ _STOP_SECONDS = 120
 _NOT_RUNNING = 3  # what `status` commands answer then, by the Linux Standard Base
 
 
+class NoDatabase(Fault):
+    """There is no database that the command could work on."""
+
+
 class StillStopping(Fault):
     """The run was told to stop but has not ended yet."""
 
@@ -104,6 +108,27 @@ def status(context: click.Context, data_dir: Path) -> None:
     screen.say(f"  {'status':<10}{readiness.get('status')}")
     for name, state in (readiness.get("checks") or {}).items():
         screen.say(f"  {name:<10}{state}")
+
+
+@main.command()
+def admin() -> None:
+    """Make the administrator in the database at DATABASE_URL, or give it a new password and token."""
+    from pydantic import ValidationError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from cli.administrator import USERNAME, take_over
+    from db.settings import DatabaseSettings
+
+    try:
+        password, token = take_over(DatabaseSettings(), "augury admin")
+    except ValidationError as error:
+        raise NoDatabase("DATABASE_URL must say which PostgreSQL to use.") from error
+    except (SQLAlchemyError, OSError) as error:
+        raise NoDatabase(f"The database cannot be used: {error}") from error
+    screen = Screen()
+    screen.say(f"User       {USERNAME}")
+    screen.say(f"Password   {password}")
+    screen.say(f"API token  {token}")
 
 
 @main.group()
