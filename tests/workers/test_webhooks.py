@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_network
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from sqlalchemy import Engine, text
@@ -25,7 +26,7 @@ from db.session import sync_engine
 from db.settings import DatabaseSettings
 from db.states import Status
 from db.submissions import Submission, submit
-from tests.stack import wait_until
+from tests.stack import Stack, wait_until
 from tests.workers.receivers import Respond, answer, hang_up, in_turn, receiver
 from workers.outbound import OutboundClient
 from workers.webhooks import RETRY_SECONDS, THREADS_PER_RECEIVER, Deliverer, retry_after_seconds
@@ -317,3 +318,31 @@ def test_closing_waits_for_what_is_under_way(engine: Engine, finish: Callable[..
         deliverer.close()
         assert noted(engine, prediction_id).delivered_at is not None
         assert deliverer.run_due() == 0
+
+
+@pytest.mark.slow
+def test_a_client_hears_by_webhook_what_the_api_would_have_told(stack: Stack) -> None:
+    stack.start()
+    model = stack.add_echo()
+    with receiver(answer(200)) as here, httpx.Client(base_url=stack.url, trust_env=False) as client:
+        client.headers["Authorization"] = f"Bearer {stack.token()}"
+        accepted = client.post(
+            "/v1/predictions",
+            json={"model": model, "input": {"text": "hello"}, "webhook": f"{here.url}/hook"},
+        ).raise_for_status()
+        wait_until(lambda: len(here.requests) == 1, what="the webhook")
+        shown = client.get(f"/v1/predictions/{accepted.json()['id']}").json()
+        refused = client.post(
+            "/v1/predictions",
+            json={"model": model, "input": {"text": "x"}, "webhook": "http://169.254.169.254/"},
+        )
+    told = json.loads(here.requests[0].body)
+    assert (told["status"], told["output"]) == ("succeeded", "hello")
+    assert without_urls(told) == without_urls(shown)
+    assert refused.status_code == 422
+    assert "webhook" in refused.text
+
+
+def without_urls(document: dict[str, Any]) -> dict[str, Any]:
+    """The steward knows its base URL from PUBLIC_URL, the gateway from the request too."""
+    return {name: value for name, value in document.items() if name != "urls"}
