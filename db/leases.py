@@ -123,14 +123,24 @@ _CLAIM = text(
     """
 )
 
+# Whoever declares a lane dead deletes its row first, so the lock lets the lane's statements and its death
+# happen one after the other: they never deadlock over the leases, and all or none of them still hold.
+_LIVING = """
+    living AS MATERIALIZED (
+        SELECT id FROM lanes WHERE id = ANY(CAST(:lanes AS text[])) ORDER BY id FOR KEY SHARE
+    )
+"""
+
 _FINISH = ending(
-    """
+    f"""
+    WITH {_LIVING}
     DELETE FROM queue q
     USING unnest(CAST(:ids AS text[]), CAST(:lanes AS text[]), CAST(:attempts AS int[]),
                  CAST(:statuses AS text[]), CAST(:outputs AS text[]), CAST(:errors AS text[]),
                  CAST(:failures AS text[]))
           AS done(id, lane, attempt, status, output, error, failure)
     WHERE q.id = done.id AND q.lane = done.lane AND q.attempt = done.attempt
+      AND done.lane IN (SELECT id FROM living)
     RETURNING q.id, q.attempt, q.claimed_at, q.waiter, done.status, CAST(done.output AS json) AS output,
               done.error, done.failure
     """
@@ -146,11 +156,13 @@ _HELD = text(
 )
 
 _GIVE_BACK = text(
-    """
+    f"""
+    WITH {_LIVING}
     UPDATE queue q SET lane = NULL, claimed_at = NULL
     FROM unnest(CAST(:ids AS text[]), CAST(:lanes AS text[]), CAST(:attempts AS int[]))
          AS held(id, lane, attempt)
     WHERE q.id = held.id AND q.lane = held.lane AND q.attempt = held.attempt
+      AND held.lane IN (SELECT id FROM living)
     RETURNING q.id
     """
 )

@@ -15,11 +15,15 @@ from psycopg import AsyncConnection
 from sqlalchemy import Engine, StaticPool, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from db.lanes import LaneInfo, register
+from db.leases import Leases
 from db.session import async_engine, sync_engine
 from db.settings import DatabaseSettings
+from db.submissions import Accepted, submit
+from tests.db.requests import POOL, Request
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 5
 
 
 class OpenTransaction:
@@ -75,13 +79,27 @@ class Sessions:
         """Run one of the gateway's verbs to its end."""
         return self.loop.run_until_complete(work)
 
+    def submit(self, *requests: Request) -> list[str]:
+        """Submit them in one commit; the ids that the answers name."""
+        batch = [request.submission() for request in requests]
+        answers = self.run(submit(self.intake, batch))
+        return [answer.id for answer in answers if isinstance(answer, Accepted)]
+
+    def lane(self, name: str = "lane", *, slot: int = 0) -> Leases:
+        """A lane that has just come."""
+        register(self.engine, LaneInfo(name, "worker", slot, "host", pid=1, pools=[POOL]))
+        return Leases(self.engine, name)
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """What a query finds, as the observer sees it."""
+        return self.observer.execute(query, parameters).fetchall()
+
     def _someone_waits_for_a_lock(self) -> bool:
         query = (
             "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock')"
         )
-        row = self.observer.execute(query).fetchone()
-        return row is not None and bool(row[0])
+        return bool(self.rows(query)[0][0])
 
 
 @contextmanager

@@ -55,8 +55,8 @@ REQUESTS = st.lists(
         body=st.sampled_from(["x", "y"]),
         key=st.sampled_from([None, None, None, "k1", "k2"]),
         webhook=st.sampled_from([None, "http://receiver/"]),
-        late=st.sampled_from([False, False, False, True]),
+        late=st.sampled_from([False] * 7 + [True]),
     ),
-    min_size=1,
+    min_size=2,
     max_size=6,
 )

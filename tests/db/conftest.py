@@ -1,0 +1,16 @@
+"""A migrated database with both sides' sessions to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.db.interleaving import Sessions, sessions
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[Sessions]:
+    """Gateway, lanes and steward of an empty database."""
+    with sessions(database_url) as opened:
+        yield opened

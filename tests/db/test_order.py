@@ -1,0 +1,123 @@
+"""Whose turn it is: fair between owners, urgent before patient, in batches that fit."""
+
+from __future__ import annotations
+
+from db.leases import Leases, Outcome
+from db.states import Status
+from db.tables.queue_entry import PRIORITY_STEP
+from tests.db.interleaving import Sessions
+from tests.db.requests import POOL, VERSIONS, Request
+
+ANN, BOB = Request(owner="ann"), Request(owner="bob")
+
+
+def claim(lane: Leases, *, limit: int = 1, budget: int = 1_000_000, version: str = VERSIONS[0]) -> list[str]:
+    return [lease.id for lease in lane.claim(POOL, version, limit=limit, budget=budget).leases]
+
+
+def owners(world: Sessions, ids: list[str]) -> list[str]:
+    found = dict(world.rows("SELECT id, owner_id FROM predictions WHERE id = ANY(%s)", ids))
+    return [found[identifier] for identifier in ids]
+
+
+def test_a_tenants_thousand_do_not_delay_another_ones_first(world: Sessions) -> None:
+    lane = world.lane()
+    world.submit(*[ANN] * 1000)
+    (late_comer,) = world.submit(BOB)
+    assert late_comer in claim(lane, limit=2)
+
+
+def test_two_tenants_with_a_backlog_take_turns(world: Sessions) -> None:
+    lane = world.lane()
+    world.submit(*[ANN] * 40)
+    world.submit(*[BOB] * 40)
+    for turn in range(10):
+        assert sorted(owners(world, claim(lane, limit=4))) == ["ann", "ann", "bob", "bob"], turn
+
+
+def test_a_tenant_who_was_away_gets_no_credit_for_it(world: Sessions) -> None:
+    """Who comes back after others were served starts now, and does not catch up with the past."""
+    lane = world.lane()
+    world.submit(*[ANN] * 100)
+    claim(lane, limit=50)
+    world.submit(*[BOB] * 20)
+    assert sorted(owners(world, claim(lane, limit=20))).count("bob") in (10, 11)
+
+
+def test_one_owners_predictions_run_in_the_order_in_which_they_came(world: Sessions) -> None:
+    lane = world.lane()
+    ids = world.submit(*[ANN] * 5) + world.submit(*[ANN] * 5)
+    assert claim(lane, limit=10) == ids
+
+
+def test_the_urgent_ones_go_first(world: Sessions) -> None:
+    lane = world.lane()
+    patient = world.submit(*[Request(owner="ann", priority=1)] * 3)
+    urgent = world.submit(*[Request(owner="bob", priority=0)] * 3)
+    assert claim(lane, limit=6) == urgent + patient
+
+
+def test_the_patient_ones_have_their_turn_once_enough_urgent_work_was_done(world: Sessions) -> None:
+    """A step of priority is worth PRIORITY_STEP units of work: that is how the patient ones age."""
+    lane = world.lane()
+    (patient,) = world.submit(Request(owner="ann", priority=1))
+    world.rows("UPDATE pool_clocks SET virtual_time = %s RETURNING pool", PRIORITY_STEP - 2.5)
+    urgent = world.submit(*[Request(owner="bob", priority=0)] * 5)
+    assert claim(lane, limit=6) == [*urgent[:3], patient, *urgent[3:]]
+
+
+def test_a_batch_stops_at_the_budget_but_never_comes_empty(world: Sessions) -> None:
+    lane = world.lane()
+    ids = world.submit(*[Request(cost=cost) for cost in (90, 4, 5, 2)])
+    first = lane.claim(POOL, VERSIONS[0], limit=10, budget=10)
+    assert ([lease.id for lease in first.leases], first.more) == ([ids[0]], True)
+    second = lane.claim(POOL, VERSIONS[0], limit=10, budget=10)
+    assert ([lease.id for lease in second.leases], second.more) == ([ids[1], ids[2]], True)
+    third = lane.claim(POOL, VERSIONS[0], limit=10, budget=10)
+    assert ([lease.id for lease in third.leases], third.more) == ([ids[3]], False)
+
+
+def test_a_batch_stops_at_the_limit_and_says_whether_more_wait(world: Sessions) -> None:
+    lane = world.lane()
+    ids = world.submit(*[ANN] * 5)
+    first = lane.claim(POOL, VERSIONS[0], limit=3, budget=100)
+    assert ([lease.id for lease in first.leases], first.more) == (ids[:3], True)
+    second = lane.claim(POOL, VERSIONS[0], limit=3, budget=100)
+    assert ([lease.id for lease in second.leases], second.more) == (ids[3:], False)
+
+
+def test_a_batch_is_of_one_version_and_of_one_pool(world: Sessions) -> None:
+    lane = world.lane()
+    ids = world.submit(*[Request(version=version) for version in ("v1", "v2", "v1")])
+    assert claim(lane, limit=9, version="v2") == [ids[1]]
+    assert lane.claim("another", "v1", limit=9, budget=9).leases == []
+    assert claim(lane, limit=9, version="v1") == [ids[0], ids[2]]
+
+
+def test_waiting_versions_are_named_best_rank_first_and_busy_ones_not_at_all(world: Sessions) -> None:
+    lane = world.lane()
+    world.submit(*[Request(version=version) for version in ("v3", "v1", "v2")])
+    assert [waiting.version_id for waiting in lane.waiting(POOL)] == ["v3", "v1", "v2"]
+    claim(lane, version="v3")
+    waiting = lane.waiting(POOL)
+    assert [version.version_id for version in waiting] == ["v1", "v2"]
+    assert all(0 <= version.waited_seconds < 60 for version in waiting)
+
+
+def test_what_goes_back_keeps_its_place(world: Sessions) -> None:
+    lane = world.lane()
+    ids = world.submit(*[ANN] * 3)
+    leases = lane.claim(POOL, VERSIONS[0], limit=2, budget=9).leases
+    lane.give_back(leases)
+    assert claim(lane, limit=3) == ids
+
+
+def test_a_finished_one_leaves_the_queue_and_keeps_its_output(world: Sessions) -> None:
+    lane = world.lane()
+    (identifier,) = world.submit(ANN)
+    (lease,) = lane.claim(POOL, VERSIONS[0], limit=1, budget=1).leases
+    (ended,) = lane.finish([Outcome(lease, Status.SUCCEEDED, output='{"said": "déjà vu"}')])
+    assert (ended.id, ended.status, ended.output) == (identifier, "succeeded", {"said": "déjà vu"})
+    assert ended.started_at is not None
+    assert ended.started_at <= ended.completed_at
+    assert world.rows("SELECT count(*) FROM queue") == [(0,)]
