@@ -34,7 +34,7 @@ THREADS = 16
 # A receiver that is slow to answer holds so many threads at most; the others are for the others.
 THREADS_PER_RECEIVER = 4
 # Longer than any attempt takes, name resolution included; when it has passed, another attempt begins.
-LEASE_SECONDS = 60.0
+DELIVERY_LEASE_SECONDS = 60.0
 
 HEADERS = {"Content-Type": "application/json", "User-Agent": "Augury"}
 
@@ -73,7 +73,7 @@ class Deliverer:
                 limit=free,
                 per_receiver=THREADS_PER_RECEIVER,
                 busy=self._busy,
-                lease_seconds=LEASE_SECONDS,
+                lease_seconds=DELIVERY_LEASE_SECONDS,
             )
             for delivery in deliveries:
                 self._busy[delivery.receiver] += 1
