@@ -54,7 +54,7 @@ class TaskEvents:
         for lease in leases:
             names = {"name": model, "args": f"({lease.id!r},)", "kwargs": f"{{'version': {version_id!r}}}"}
             self._send("task-received", lease, retries=lease.attempt - 1, eta=None, expires=None, **names)
-            self._send("task-started", lease, pid=None)
+            self._send("task-started", lease)
 
     def ended(self, outcomes: Sequence[Outcome]) -> None:
         """Succeeded with its runtime in seconds, or failed with its sentence."""

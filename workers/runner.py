@@ -110,9 +110,15 @@ class Runner:
         self.work = Work(resident)
         try:
             self._session(pool, self.work, ready, more=more)
-        except BaseException:
+        except (DBAPIError, PoolTimeout) as error:
+            logger.warning("the database went away under a session: %s", error.args[0])
             self._unsure = True
-            raise
+        except Exception as error:
+            logger.exception("a session of %s broke", resident.spec.model)
+            failure = Failure(FailureCode.MODEL_ERROR, f"The model's session broke: {error}")
+            broken = [*self.work.leases(), *(job.lease for job in ready)]
+            self._finisher.submit([outcome_of(lease, failure) for lease in broken])
+            self._unsure = True
         finally:
             self.work = None
 
