@@ -87,22 +87,23 @@ def table() -> str:
 
 
 def example() -> str:
-    """The example of a `.env`: what must be set is empty, all else is commented out with its default."""
+    """The example of a `.env`: secrets come first, all else is commented out with its default."""
     lines = [
-        "# Copy this to .env. What is empty must be filled in for Docker Compose; make each secret with",
+        "# Copy this to .env, and fill in these four for Docker Compose. Make each with",
         "#   python3 -c 'import secrets; print(secrets.token_urlsafe(48))'",
-        "# The rest shows the defaults. `augury up` needs none of it.",
+        "# `augury up` needs none of it.",
         "",
     ]
-    seen: set[str] = set()
-    for name, must, what in COMPOSE:
+    secret_key = GatewaySettings.model_fields["secret_key"]
+    lines += [*_comment(str(secret_key.description)), "SECRET_KEY="]
+    for name, must, what in sorted(COMPOSE, key=lambda entry: not entry[1]):
         lines += [*_comment(what), f"{name}=" if must else f"#{name}="]
+    seen = {"SECRET_KEY"}
     for title, _, settings in GROUPS:
         lines += ["", f"# --- {title} ---"]
         for name, field in settings_of(settings).items():
             if name not in seen:
-                line = f"{name}={default_of(field)}"
-                lines += [*_comment(str(field.description)), line if name == "SECRET_KEY" else f"#{line}"]
+                lines += [*_comment(str(field.description)), f"#{name}={default_of(field)}"]
             seen.add(name)
     return "\n".join(lines) + "\n"
 
