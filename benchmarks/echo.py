@@ -36,8 +36,8 @@ def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
     """Throughput, latency, and goodput beside the naive server."""
     platform = Platform(servers, "echo")
     platform.start_gateway()
-    platform.start_workers("echo")
     model = platform.add_model("echo", "echo", "echo")
+    platform.start_workers("echo")
     waiting = platform.submission(model["id"], TEXT, wait=True)
     apply(Load(port=platform.port, requests=[waiting], connections=1, total=50), expect=201)
 

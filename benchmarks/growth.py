@@ -3,11 +3,11 @@
 Two databases of one server, each with a gateway of its own, take turns. What is claimed is of the version
 that the long queue waits for, and what is looked at lies anywhere in the retention's weeks. Each round
 submits, claims and finishes as many predictions on either side, so an empty queue is empty again after it.
-
 """
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -31,6 +31,7 @@ from db.states import Status
 POOL = "echo"
 INPUT = {"text": "What is the use of a book?"}
 UNLIMITED = 1 << 60
+_OUTPUT = json.dumps(INPUT["text"])
 VERBS = ("submit", "claim", "status")
 TARGET = at_most(1.5)
 
@@ -89,7 +90,7 @@ class Side:
         chosen = self._leases.waiting(POOL)[0]
         claim = self._leases.claim(POOL, chosen.version_id, limit=1, budget=UNLIMITED)
         milliseconds = (time.perf_counter() - started_at) * 1000
-        self._leases.finish([Outcome(lease, Status.SUCCEEDED, INPUT["text"]) for lease in claim.leases])
+        self._leases.finish([Outcome(lease, Status.SUCCEEDED, _OUTPUT) for lease in claim.leases])
         return milliseconds
 
 

@@ -74,7 +74,10 @@ class Platform:
         return gateway
 
     def start_workers(self, pool: str, *, lanes: int = 1) -> None:
-        """Start a worker of one pool and the steward; returns when the gateway finds all ready."""
+        """Start a worker of one pool and the steward; returns when the gateway finds all ready.
+
+        A pool that no model needs counts as ready, so register the model first.
+        """
         worker = services.worker(
             self._environment, self.servers.log(f"{self.name}-worker"), pools=[pool], lanes=lanes
         )

@@ -38,8 +38,8 @@ def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
     tokens = sum(prompt.new_tokens for prompt in prompts)
     platform = Platform(servers, "text")
     platform.start_gateway()
-    platform.start_workers("text-generation")
     model = platform.add_model("recital", "text-generation", str(RECITAL))
+    platform.start_workers("text-generation")
     requests = [platform.submission(model["id"], _input_of(prompt), wait=True) for prompt in prompts]
     load = Load(
         port=platform.port,
