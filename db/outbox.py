@@ -28,7 +28,8 @@ class Delivery:
     prediction: PredictionRecord | None
 
 
-# A window function and row locks do not go together, so the choice and the locks are two steps.
+# A window function and row locks do not go together, so the choice and the locks are two steps. What is
+# taken need not be durable: were it lost in a crash of the database, the attempt would be made again.
 _DUE = text(
     f"""
     WITH waiting AS (
@@ -57,7 +58,7 @@ _DUE = text(
         FROM locked l WHERE d.prediction_id = l.prediction_id AND d.event = l.event
         RETURNING d.prediction_id, d.event, d.url, l.receiver, d.attempts AS deliveries
     )
-    SELECT t.*, {RECORD_COLUMNS}
+    SELECT t.*, {RECORD_COLUMNS}, set_config('synchronous_commit', 'off', true)
     FROM taken t LEFT JOIN predictions p ON p.id = t.prediction_id {RECORD_JOINS}
     """
 )
