@@ -18,6 +18,8 @@ from workers.addresses import Address, Network, Target, check_address, check_url
 CONNECT_SECONDS = 5.0
 # Of an answer's body nothing is used, but a receiver may finish writing so much of it.
 DRAINED_BYTES = 64 * 1024
+# What went wrong may quote the other side, which may say much.
+MAX_REASON_LENGTH = 200
 _WRITTEN_AT_ONCE = 64 * 1024
 
 _HTTP_ERRORS = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
@@ -56,7 +58,7 @@ class OutboundClient:
         except httpcore.TimeoutException as error:
             raise NoAnswer(f"{target.authority} did not answer in time") from error
         except _HTTP_ERRORS as error:
-            reason = str(error) or type(error).__name__
+            reason = str(error)[:MAX_REASON_LENGTH] or type(error).__name__
             raise NoAnswer(f"{target.authority} gave no proper answer: {reason}") from error
 
     def _exchange(
