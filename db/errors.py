@@ -20,6 +20,9 @@ class Conflict(StorageError):
 class IdempotencyMismatch(Conflict):
     """This Idempotency-Key was used before, with a different request."""
 
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the Idempotency-Key {key!r} was used before, with a different request")
+
 
 class LaneGone(StorageError):
     """This lane was declared dead: its leases belong to others now."""

@@ -74,6 +74,13 @@ async def scalar(served: Served, query: str) -> Any:
         return await connection.scalar(text(query))
 
 
+async def until_queued(served: Served, count: int = 1, *, which: str = "true") -> None:
+    """Return when so many predictions are in the queue, waiting or leased."""
+    async with asyncio.timeout(10):
+        while await scalar(served, f"SELECT count(*) FROM queue WHERE {which}") != count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
     """Let the event loop go on until it holds; fail the test when it does not in time."""
     async with asyncio.timeout(seconds):
