@@ -42,9 +42,10 @@ class Waiting:
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._listener is not None:
+        while self._listener is not None and not self._listener.done():
+            # More than once, because redis-py forgets a cancellation that comes while it connects.
             self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+            await asyncio.wait([self._listener], timeout=0.1)
         await self._redis.aclose()
 
     @contextmanager
