@@ -13,6 +13,7 @@ from typing import Any
 
 from billiard import current_process
 from celery import Celery, signals
+from celery.utils.log import get_multiprocessing_logger
 from kombu.entity import Queue
 
 from db.ids import new_id
@@ -86,6 +87,8 @@ def is_stopping() -> bool:
 @signals.after_setup_task_logger.connect  # type: ignore[untyped-decorator]
 def _set_up_logs(logger: logging.Logger, **_: object) -> None:
     stamp(logger)
+    # The pool's own: it says which children have died.
+    stamp(get_multiprocessing_logger())
     # Two lines for each bell would drown the lines about predictions, and cost more than the bell.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -33,6 +33,8 @@ UNAVAILABLE_LIMIT = 100
 # For so long a look at which versions wait is good; less than any version may be made to wait for others.
 LOOK_SECONDS = 0.5
 UNLIMITED = 1 << 60
+# While the database is away a lane tries so often to learn what it holds.
+SETTLE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Runner:
                     self._bells.ring([pool])
                     return
         finally:
-            self._finisher.drain()
+            self._settle()
 
     def close(self) -> None:
         """Give the memory back; the runner is not used again."""
@@ -103,7 +105,7 @@ class Runner:
             return
         ready = self._prepared(resident, batch)
         more = batch.more
-        if batch.prepared is None and more:
+        if batch.prepared is None and more and not batch.leases[0].losses:
             found = self._next(pool, only=resident, limit=resident.max_batch - len(ready))
             ready += self._prepared(resident, found)
             more = found is not None and found.more
@@ -129,15 +131,17 @@ class Runner:
                 self._leases.give_back([job.lease for job in ready])
                 ready.clear()
             self._join(work, ready)
-            ahead = self._claim_ahead(pool, work.resident) if more and not ready else None
+            # What a lane has died with runs alone, and holding more would drag others down with it again.
+            ahead = more and not ready and not work.is_suspect()
+            claiming = self._claim_ahead(pool, work.resident) if ahead else None
             if len(work):
                 outcomes = work.step()
                 if more or ready or len(work):
                     self._finisher.submit(outcomes)
                 else:
                     self._finisher.store(outcomes)
-            if ahead is not None:
-                found = ahead.result()
+            if claiming is not None:
+                found = claiming.result()
             elif not ready and len(work) and time.monotonic() - looked_at >= JOIN_INTERVAL_SECONDS:
                 looked_at = time.monotonic()
                 found = self._next(pool, only=work.resident, limit=work.room())
@@ -248,11 +252,16 @@ class Runner:
         return next(loaded, waiting[0])
 
     def _settle(self) -> None:
-        """After trouble, give back whatever this lane holds without knowing; it is at rest here."""
-        if self._unsure:
-            self._finisher.drain()
+        """Store what is left; after trouble, give back whatever this lane holds without knowing.
+
+        The lane is at rest here. It waits for the database, without which it has nothing to do anyway:
+        nobody else would take back what a living lane holds.
+        """
+        self._finisher.drain()
+        while (self._unsure or self._finisher.has_given_up) and not self._stopping():
             try:
                 self._leases.release()
-                self._unsure = False
+                self._unsure = self._finisher.has_given_up = False
             except (DBAPIError, PoolTimeout) as error:
                 logger.warning("leases cannot be settled now: %s", error.args[0])
+                time.sleep(SETTLE_SECONDS)

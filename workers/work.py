@@ -62,9 +62,13 @@ class Work:
     def __len__(self) -> int:
         return len(self._jobs)
 
+    def is_suspect(self) -> bool:
+        """Whether a lane has died before with what is in the session."""
+        return any(lease.losses for lease in self.leases())
+
     def room(self) -> int:
         """How many more predictions may join now. What a lane has died with before runs alone."""
-        if any(job.lease.losses for job in self._jobs.values()):
+        if self.is_suspect():
             return 0
         return min(self._session.room(), self.resident.max_batch - len(self._jobs))
 
@@ -75,9 +79,10 @@ class Work:
     def join(self, job: Job) -> None:
         """Take a prediction in."""
         job.began_at = time.monotonic()
+        # In this order: what is dropped in between must not stay in the session.
+        self._session.add(job.lease.id, job.prepared)
         with self._lock:
             self._jobs[job.lease.id] = job
-        self._session.add(job.lease.id, job.prepared)
 
     def step(self) -> list[Outcome]:
         """Move the session on; the outcomes of those that have left it."""
