@@ -12,7 +12,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.endings import Ended
 from db.leases import Leases, Outcome
+from db.states import FailureCode, Status
+from model_types.base import Failure
 from workers.events import Observer
+from workers.outputs import outcome_of
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +26,10 @@ MAX_BEHIND = 2
 
 
 class Finisher:
-    """Stores outcomes in a thread of its own, in order."""
+    """Stores outcomes in a thread of its own, in order.
+
+    `has_given_up` tells that some could not be stored, so that the lane holds leases that nobody will end.
+    """
 
     def __init__(
         self, leases: Leases, announce: Callable[[Sequence[Ended]], None], observer: Observer
@@ -34,6 +40,7 @@ class Finisher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
         self._pending: list[Future[None]] = []
         self.finished = 0
+        self.has_given_up = False
 
     def submit(self, outcomes: Sequence[Outcome]) -> None:
         """Have these stored. Waits only when storing has fallen behind."""
@@ -83,12 +90,30 @@ class Finisher:
             try:
                 return self._leases.finish(outcomes)
             except (DBAPIError, PoolTimeout) as error:
-                if time.monotonic() > give_up_at or not _is_passing(error):
-                    logger.exception("%d outcomes could not be stored", len(outcomes))
-                    return []
+                if not _is_passing(error):
+                    return self._finish_apart(outcomes, error)
+                if time.monotonic() > give_up_at:
+                    return self._give_up(outcomes)
                 logger.warning("the database is away, keeping %d outcomes: %s", len(outcomes), error.args[0])
                 time.sleep(pause)
                 pause = min(pause * 2, 2.0)
+
+    def _finish_apart(self, outcomes: Sequence[Outcome], error: DBAPIError | PoolTimeout) -> list[Ended]:
+        """Store halves, and halves of those, so that only what the database refuses fails."""
+        if len(outcomes) > 1:
+            middle = len(outcomes) // 2
+            return self._finish(outcomes[:middle]) + self._finish(outcomes[middle:])
+        (outcome,) = outcomes
+        if outcome.status is not Status.SUCCEEDED:
+            return self._give_up(outcomes)
+        logger.warning("the output of prediction %s is refused: %s", outcome.lease.id, error.args[0])
+        failure = Failure(FailureCode.MODEL_ERROR, "The model's output cannot be stored.")
+        return self._finish([outcome_of(outcome.lease, failure)])
+
+    def _give_up(self, outcomes: Sequence[Outcome]) -> list[Ended]:
+        logger.error("%d outcomes could not be stored", len(outcomes))
+        self.has_given_up = True
+        return []
 
 
 def _is_passing(error: DBAPIError | PoolTimeout) -> bool:

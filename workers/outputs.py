@@ -21,7 +21,7 @@ def outcome_of(lease: Lease, result: Any | Failure) -> Outcome:
     try:
         output = json.dumps(result, ensure_ascii=False, allow_nan=False, default=_plain)
         output.encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         message = f"The model's output cannot be written as JSON: {error}"
         return Outcome(lease, Status.FAILED, error=_sentence(message), failure=FailureCode.MODEL_ERROR)
     return Outcome(lease, Status.SUCCEEDED, output=output)
@@ -34,5 +34,5 @@ def _plain(value: Any) -> Any:
 
 
 def _sentence(message: str) -> str:
-    """PostgreSQL's text knows no NUL, and nobody reads a megabyte of traceback."""
-    return message.replace("\x00", "�")[:MAX_ERROR_LENGTH]
+    """PostgreSQL's text knows no NUL and no half characters, and nobody reads a megabyte of traceback."""
+    return message[:MAX_ERROR_LENGTH].replace("\x00", "�").encode("utf-8", "replace").decode()
