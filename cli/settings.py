@@ -19,6 +19,7 @@ class LaunchSettings(BaseSettings):
     secret_key: str | None = Field(None, description="Signs access tokens; else one is made and kept.")
     model_cache_dir: Path | None = Field(None, description="Where models lie; else in the data directory.")
     outbound_allow_cidrs: str | None = Field(None, description="Private networks that webhooks may reach.")
+    public_url: str | None = Field(None, description="Base of absolute URLs; else where it listens.")
     omp_num_threads: int | None = Field(None, description="CPU threads of a lane; else its share of cores.")
 
     @property

@@ -172,6 +172,8 @@ def _environment(launch: Launch, settings: LaunchSettings) -> dict[str, str]:
         "OMP_NUM_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
     }
+    if settings.public_url:
+        environment["PUBLIC_URL"] = settings.public_url
     if launch.on_loopback:
         environment["OUTBOUND_ALLOW_CIDRS"] = settings.outbound_allow_cidrs or _LOOPBACK_NETWORKS
     return environment
@@ -203,7 +205,8 @@ def _start_processes(
     log = launch.data_directory.log
     with screen.step("Starting gateway, worker and steward", "Gateway, worker and steward run"):
         supervisor.start(services.gateway(environment, log("gateway")))
-        supervisor.start(services.steward(environment, log("steward")))
+        # The gateway knows from each request where it is reached; webhooks have to be told.
+        supervisor.start(services.steward({"PUBLIC_URL": launch.url} | environment, log("steward")))
         supervisor.start(
             services.worker(environment, log("worker"), pools=registry.names(), lanes=launch.lanes)
         )
