@@ -44,7 +44,8 @@ def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
     for side in (empty, full):
         side.round(sizes.growth_requests)
     rounds = [
-        (empty.round(sizes.growth_requests), full.round(sizes.growth_requests)) for _ in range(sizes.rounds)
+        (empty.round(sizes.growth_requests), full.round(sizes.growth_requests))
+        for _ in range(sizes.growth_rounds)
     ]
     for verb in VERBS:
         bases, figures = ([times[verb] for times in side] for side in zip(*rounds, strict=True))

@@ -18,7 +18,9 @@ class Sizes:
     prompts: int = 64
     finished_rows: int = 1_000_000
     waiting_rows: int = 100_000
-    growth_requests: int = 300
+    # Short rounds and many: what a commit costs changes from second to second on a shared disk.
+    growth_rounds: int = 25
+    growth_requests: int = 60
 
 
 QUICK = Sizes(
@@ -31,5 +33,6 @@ QUICK = Sizes(
     prompts=4,
     finished_rows=2_000,
     waiting_rows=200,
+    growth_rounds=1,
     growth_requests=10,
 )
