@@ -106,6 +106,12 @@ class Scene:
         assert [r for r in responses if r is None or r.status_code != httpx.codes.CREATED] == []
         return [response.json()["id"] for response in responses if response is not None]
 
+    def submit_when_back(self) -> list[str]:
+        """Submit one, as often as it takes until it is accepted."""
+        known = len(self.answers.accepted)
+        wait_until(lambda: self.post() is not None and len(self.answers.accepted) > known, 20, "a 201")
+        return self.answers.accepted[known:]
+
     @contextmanager
     def submissions_under_way(self, **input: Any) -> Iterator[None]:
         """Meanwhile four clients submit one prediction after the other, whatever they are answered."""
@@ -144,9 +150,21 @@ class Scene:
             lambda: self.rows(query, named, named) == [(0,)], timeout_seconds, "the end of all predictions"
         )
 
+    def wait_until_live(self) -> None:
+        """Wait until the gateway answers."""
+        wait_until(self._is_live, 30, "the gateway's answer")
+
+    def _is_live(self) -> bool:
+        assert self._http is not None, "the scene has not started"
+        try:
+            return self._http.get("/health").is_success
+        except httpx.TransportError:
+            return False
+
     def audit(self) -> Mapping[str, Record]:
         """Prove that nothing was lost; how each has ended."""
-        return audit(self.database_url, self.answers.accepted, answers_lost=self.answers.unanswered)
+        lost = self.answers.unanswered + len(self.answers.refused)
+        return audit(self.database_url, self.answers.accepted, answers_lost=lost)
 
 
 @contextmanager
