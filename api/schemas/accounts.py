@@ -15,7 +15,7 @@ YEAR_SECONDS = 365 * DAY_SECONDS
 
 def _email(address: str) -> str:
     try:
-        # Names of an own network are fine: nothing is sent there but by the operator's own mail.
+        # A short host name of an own network is fine: nothing is sent there but by the operator.
         return validate_email(address, check_deliverability=False, globally_deliverable=False).normalized
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.errors import Forbidden, TooManyRequests
-from api.logs import LINE, RequestIdFilter, request_id
+from api.logs import LineFormatter, RequestIdFilter, request_id
 from db.errors import IdempotencyMismatch
 from tests.api.conftest import Serve, Served
 
@@ -126,7 +126,7 @@ async def test_each_request_is_one_line_in_the_log_and_no_token_is_in_it(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    caplog.handler.setFormatter(logging.Formatter(LINE))
+    caplog.handler.setFormatter(LineFormatter())
     caplog.handler.addFilter(RequestIdFilter())
     headers = await served.person("ann")
     await served.http.get("/v1/auth/me", headers={**headers, "X-Request-Id": "mine"})

@@ -138,7 +138,7 @@ def test_the_process_serves_says_no_secrets_and_ends_when_asked(
         )
         assert response.json() == {"status": "ok"}
         assert "server" not in response.headers
-        person = {"username": "ann", "email": "ann@localhost", "password": "password123"}
+        person = {"username": "ann", "email": "ann@intranet", "password": "password123"}
         assert httpx.post(f"{url}/v1/auth/register", json=person).status_code == 201
         token = httpx.post(f"{url}/v1/auth/token", data=person).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
