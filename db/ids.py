@@ -1,12 +1,13 @@
 """Time-ordered ids: UUIDv7 (RFC 9562) as 26 lowercase base32 characters that sort as the bits do."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from uuid_utils import uuid7
 
 # base32hex (RFC 4648 §7) in lower case: the one base32 alphabet whose text order is the bits' order.
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ID_LENGTH = 26
 
 
@@ -17,8 +18,7 @@ def new_id() -> str:
 
 def floor_id(moment: datetime) -> str:
     """The lowest id that a row made at `moment` can have; `moment` must carry a time zone."""
-    milliseconds = int(moment.timestamp() * 1000)
-    return _encode(milliseconds << 80)
+    return _encode(((moment - _EPOCH) // timedelta(milliseconds=1)) << 80)
 
 
 def time_of(identifier: str) -> datetime:
@@ -28,7 +28,10 @@ def time_of(identifier: str) -> datetime:
     value = 0
     for character in identifier:
         value = value << 5 | _ALPHABET.index(character)
-    return datetime.fromtimestamp((value >> 80) / 1000, UTC)
+    try:
+        return _EPOCH + timedelta(milliseconds=value >> 80)
+    except OverflowError as error:
+        raise ValueError("no id is made after the year 9999") from error
 
 
 def _encode(value: int) -> str:

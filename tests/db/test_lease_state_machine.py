@@ -385,7 +385,7 @@ def test_whatever_lanes_gateways_and_the_steward_do_every_prediction_ends_exactl
                 max_examples=EXAMPLES,
                 stateful_step_count=STEPS,
                 deadline=None,
-                phases=[Phase.generate],
+                phases=[Phase.generate, Phase.shrink],
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -1,0 +1,98 @@
+"""What claims cost PostgreSQL: index scans over a long queue, and updates that touch no index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db import leases
+from db.leases import Leases, Outcome
+from db.states import Status
+from tests.db.interleaving import Sessions
+from tests.db.requests import POOL, VERSIONS, Request
+
+WAITING = 20_000
+
+
+@pytest.fixture
+def long_queue(world: Sessions) -> Sessions:
+    """Twenty thousand predictions of twenty versions wait."""
+    world.observer.execute(
+        "INSERT INTO queue (id, pool, version_id, owner_id, rank)"
+        " SELECT lpad(n::text, 26, '0'), %s, 'v' || n %% 20, 'ann', n FROM generate_series(1, %s) n",
+        [POOL, WAITING],
+    )
+    world.observer.execute("ANALYZE queue")
+    return world
+
+
+def plan_of(world: Sessions, statement: str, parameters: dict[str, Any], mode: str) -> dict[str, Any]:
+    with world.engine.connect() as connection:
+        connection.exec_driver_sql(f"SET plan_cache_mode = {mode}")
+        explained = connection.execute(text(f"EXPLAIN (FORMAT JSON) {statement}"), parameters)
+        plan: dict[str, Any] = explained.scalar_one()[0]["Plan"]
+        return plan
+
+
+def scans(plan: dict[str, Any], table: str) -> Iterator[tuple[str, str | None]]:
+    """How a plan reads a table: (kind of scan, index)."""
+    if plan.get("Relation Name") == table and "Scan" in plan["Node Type"]:
+        yield plan["Node Type"], plan.get("Index Name")
+    for child in plan.get("Plans", []):
+        yield from scans(child, table)
+
+
+CLAIM = {"lane": "l", "pool": POOL, "version": "v1", "limit": 32, "budget": 100, "step": 1.0}
+FINISH = {
+    name: [value] * 8
+    for name, value in {
+        "ids": "0", "lanes": "l", "attempts": 1, "statuses": "failed",
+        "outputs": None, "errors": "e", "failures": "f",
+    }.items()
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize(
+    ("statement", "parameters", "index"),
+    [
+        (leases._WAITING, {"pool": POOL}, "ix_queue_order"),
+        (leases._CLAIM, CLAIM, "ix_queue_order"),
+        (leases._FINISH, FINISH, "pk_queue"),
+    ],
+    ids=["waiting", "claim", "finish"],
+)
+def test_lanes_read_a_long_queue_by_its_indexes_only(
+    long_queue: Sessions, statement: Any, parameters: dict[str, Any], index: str, mode: str
+) -> None:
+    found = set(scans(plan_of(long_queue, statement.text, parameters, mode), "queue"))
+    assert found
+    assert {kind for kind, _ in found} <= {"Index Scan", "Index Only Scan"}
+    assert index in {name for _, name in found}
+
+
+def updates(world: Sessions) -> tuple[int, int]:
+    """How many rows of the queue were updated, and how many of those without touching an index."""
+    with world.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
+    query = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'queue'"
+    total, hot = world.rows(query)[0]
+    return int(total), int(hot)
+
+
+def run_all(lane: Leases, *, batch: int) -> None:
+    while claimed := lane.claim(POOL, VERSIONS[0], limit=batch, budget=batch).leases:
+        lane.finish([Outcome(lease, Status.SUCCEEDED, output="1") for lease in claimed])
+
+
+def test_claims_are_hot_updates(world: Sessions) -> None:
+    """So no index mentions a column that a claim writes, and the queue's pages have room for it."""
+    lane = world.lane()
+    world.submit(*[Request()] * 400)
+    run_all(lane, batch=20)
+    total, hot = updates(world)
+    assert total == 400
+    assert hot >= 0.95 * total
