@@ -183,7 +183,7 @@ def claims(**changes: object) -> dict[str, object]:
     ],
 )
 async def test_a_token_that_is_not_right_is_refused(served: Served, token: str) -> None:
-    headers = {"Authorization": f"Bearer {token}".encode()}
+    headers = {b"Authorization": f"Bearer {token}".encode()}
     response = await served.http.get("/v1/auth/me", headers=headers)
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"

@@ -105,7 +105,7 @@ async def test_a_restarted_database_is_found_again_without_a_failed_read(
         started = time.monotonic()
         assert (await served.http.get("/v1/auth/me", headers=ann)).status_code == 503
         assert (await ready(served))[0] == 503
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 2
         await asyncio.to_thread(own_postgres.start)
         assert (await served.http.get("/v1/auth/me", headers=ann)).status_code == 200
 
