@@ -113,7 +113,7 @@ def sessions(database_url: str) -> Iterator[Sessions]:
     uncommitted = OpenTransaction(settings)
     try:
         with (
-            psycopg.connect(settings.conninfo(), autocommit=True) as observer,
+            psycopg.connect(settings.conninfo(), autocommit=True, options="-c lock_timeout=10s") as observer,
             ThreadPoolExecutor(max_workers=1) as thread,
         ):
             yield Sessions(engine, gateway, intake, uncommitted, observer, thread, loop)

@@ -68,7 +68,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.uncommitted: Uncommitted | None = None
 
     def teardown(self) -> None:
-        self._end_transaction()
+        self.world.open.end(commit=False)
 
     # -- how operations run beside the open transaction --------------------------------------------------
 
