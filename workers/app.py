@@ -85,8 +85,11 @@ def is_stopping() -> bool:
 
 @signals.after_setup_logger.connect  # type: ignore[untyped-decorator]
 @signals.after_setup_task_logger.connect  # type: ignore[untyped-decorator]
-def _set_up_logs(logger: logging.Logger, **_: object) -> None:
+def _set_up_logs(logger: logging.Logger, loglevel: int, **_: object) -> None:
     stamp(logger)
+    # Celery shows warnings unless told otherwise; the line of each prediction names its request.
+    if loglevel <= logging.WARNING:
+        logging.getLogger("workers").setLevel(min(loglevel, logging.INFO))
     # The pool's own: it says which children have died.
     stamp(get_multiprocessing_logger())
     # Two lines for each bell would drown the lines about predictions, and cost more than the bell.

@@ -1,0 +1,194 @@
+"""Two gateways, a worker and a steward as real processes: predictions from the edge to the model and back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from cli.demo import RECITAL
+from tests.faults.audit import audit, place_witness
+from tests.servers import Databases, Keyspaces
+from tests.stack import Stack, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def stacks(
+    databases: Databases, keyspaces: Keyspaces, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Stack]]:
+    """Two gateways on the same servers; the first one's stack has a steward and a worker of one lane."""
+    with databases.fresh() as database_url:
+        urls = {"database_url": database_url, "redis_url": keyspaces.fresh()}
+        first = Stack(tmp_path_factory.mktemp("first"), **urls)
+        environment = {"SECRET_KEY": first.environment["SECRET_KEY"]}
+        second = Stack(tmp_path_factory.mktemp("second"), environment=environment, **urls)
+        try:
+            first.start(workers=1, lanes=1, pools=["echo", "text-generation"])
+            second.start_gateway()
+            second.wait_until_ready()
+            first.add_echo()
+            with first.client() as client:
+                client.add_model(
+                    {
+                        "owner": "test",
+                        "name": "recital",
+                        "model_type": "text-generation",
+                        "model_path": str(RECITAL),
+                    }
+                )
+            place_witness(database_url)
+            yield [first, second]
+        finally:
+            second.stop()
+            first.stop()
+
+
+@asynccontextmanager
+async def client_of(first: Stack, gateway: Stack | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """An administrator's client of one gateway."""
+    headers = {"Authorization": f"Bearer {first.token()}"}
+    url = (gateway or first).url
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False) as http:
+        yield http
+
+
+async def ask(
+    http: httpx.AsyncClient, *, model: str = "test/echo", wait: bool = False, **inputs: Any
+) -> dict[str, Any]:
+    """Create a prediction; the answer's body."""
+    headers = {"Prefer": "wait=25"} if wait else {}
+    response = await http.post("/v1/predictions", json={"model": model, "input": inputs}, headers=headers)
+    assert response.status_code == 201, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+async def status(http: httpx.AsyncClient, prediction_id: str) -> str:
+    return str((await http.get(f"/v1/predictions/{prediction_id}")).json()["status"])
+
+
+async def until_status(http: httpx.AsyncClient, prediction_id: str, *words: str) -> None:
+    async with asyncio.timeout(30):
+        while await status(http, prediction_id) not in words:  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.02)
+
+
+async def test_a_prediction_goes_all_the_way_while_its_client_waits(stacks: list[Stack]) -> None:
+    for gateway in stacks:
+        async with client_of(stacks[0], gateway) as http:
+            done = await ask(http, wait=True, text="ünïcödé")
+            assert (done["status"], done["output"], done["attempts"]) == ("succeeded", "ünïcödé", 1)
+            failed = await ask(http, wait=True, text="a", fail="as told")
+            assert (failed["status"], failed["error"], failed["failure"]) == (
+                "failed",
+                "as told",
+                "model_error",
+            )
+
+
+async def test_cancelling_a_running_prediction_frees_its_lane_within_a_step(stacks: list[Stack]) -> None:
+    async with client_of(stacks[0]) as http, client_of(*stacks) as other:
+        long = await ask(http, text="long", sleep=60, steps=600)
+        await until_status(http, long["id"], "processing")
+        canceled = (await other.post(f"/v1/predictions/{long['id']}/cancel")).json()
+        assert canceled["status"] == "canceled"
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        # Of another pool, so it cannot join the session: the one lane must have left it.
+        assert (await ask(http, model="test/recital", wait=True, prompt="Alice", max_new_tokens=1))["output"]
+        assert loop.time() - began < 20
+        assert (await ask(http, wait=True, text="after"))["status"] == "succeeded"
+        assert await status(http, long["id"]) == "canceled"
+
+
+async def test_a_text_that_is_being_written_can_be_cancelled(stacks: list[Stack]) -> None:
+    async with client_of(stacks[0]) as http:
+        # Warm, so that what is cancelled writes and does not load.
+        await ask(http, model="test/recital", wait=True, prompt="Alice", max_new_tokens=1)
+        batch = [
+            await ask(
+                http, model="test/recital", prompt="Alice", max_new_tokens=1900, temperature=1.5, seed=n
+            )
+            for n in range(8)
+        ]
+        await until_status(http, batch[0]["id"], "processing")
+        for one in batch:
+            answer = (await http.post(f"/v1/predictions/{one['id']}/cancel")).json()
+            assert answer["status"] in ("canceled", "succeeded")
+        assert (await ask(http, wait=True, text="after"))["status"] == "succeeded"
+        assert "canceled" in [await status(http, one["id"]) for one in batch]
+
+
+async def test_a_requests_id_is_in_the_logs_of_gateway_and_worker(stacks: list[Stack]) -> None:
+    async with client_of(stacks[0]) as http:
+        response = await http.post(
+            "/v1/predictions",
+            json={"model": "test/echo", "input": {"text": "a"}},
+            headers={"X-Request-Id": "the-one-to-find", "Prefer": "wait=25"},
+        )
+    assert response.headers["X-Request-Id"] == "the-one-to-find"
+    made = response.json()["id"]
+    for name, words in (
+        ("gateway", r"POST /v1/predictions 201"),
+        ("worker1", rf"prediction {made} succeeded"),
+    ):
+        log = stacks[0].log(name)
+        line = re.compile(rf"^.* the-one-to-find .*{words}.*$", re.MULTILINE)
+        wait_until(
+            lambda log=log, line=line: bool(line.search(log.read_text())), 5, f"a line in {name}'s log"
+        )
+
+
+async def test_two_hundred_clients_at_two_gateways_lose_nothing(stacks: list[Stack]) -> None:
+    database_url = stacks[0].environment["DATABASE_URL"]
+    dice = random.Random(7)
+    limits = httpx.Limits(max_connections=50)
+    headers = {"Authorization": f"Bearer {stacks[0].token()}"}
+
+    async def behave(https: list[httpx.AsyncClient], number: int, kind: str) -> str:
+        here, there = dice.sample(https, 2)
+        made = await ask(here, wait=kind == "wait", text=str(number), sleep=dice.choice([0, 0, 0.02]))
+        if kind == "wait":
+            assert made["output"] == str(number)
+        elif kind == "cancel":
+            answer = (await there.post(f"/v1/predictions/{made['id']}/cancel")).json()
+            assert answer["status"] in ("canceled", "succeeded")
+        elif kind == "get":
+            assert await status(there, made["id"]) in ("starting", "processing", "succeeded")
+        return str(made["id"])
+
+    with psycopg.connect(database_url) as connection:
+        earlier = {row[0] for row in connection.execute("SELECT id FROM predictions").fetchall()}
+    async with (
+        httpx.AsyncClient(base_url=stacks[0].url, headers=headers, timeout=60, limits=limits) as one,
+        httpx.AsyncClient(base_url=stacks[1].url, headers=headers, timeout=60, limits=limits) as two,
+    ):
+        kinds = [dice.choice(["wait", "cancel", "get", "create"]) for _ in range(200)]
+        made = await asyncio.gather(*(behave([one, two], n, kind) for n, kind in enumerate(kinds)))
+
+    def all_ended() -> bool:
+        with psycopg.connect(database_url) as connection:
+            return connection.execute("SELECT FROM queue LIMIT 1").fetchone() is None
+
+    await asyncio.to_thread(wait_until, all_ended, 30, "the end of all predictions")
+    with psycopg.connect(database_url) as connection:
+        # The witness knows echoes only.
+        connection.execute("DELETE FROM predictions WHERE NOT id = ANY(%s)", [made])
+        connection.execute("DELETE FROM endings WHERE NOT id = ANY(%s)", [made])
+    assert not earlier & set(made)
+    records = audit(database_url, made)
+    assert {records[one].status for one in made} <= {"succeeded", "canceled"}
