@@ -107,7 +107,7 @@ class Waiting:
         async for message in pubsub.listen():
             try:
                 news = decode_news(message["data"])
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 log.warning("unreadable news: %s", error)
                 continue
             for one in news:

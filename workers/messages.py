@@ -110,7 +110,7 @@ def encode_news(news: Iterable[News]) -> bytes:
 
 
 def decode_news(payload: bytes) -> list[News]:
-    """What `encode_news` made. Raises `msgspec.DecodeError`."""
+    """What `encode_news` made. Raises `msgspec.DecodeError` and `UnicodeDecodeError`."""
     return _decoder.decode(payload)
 
 
