@@ -209,7 +209,9 @@ class Runner:
             # One is enough to load it for; others may serve the rest meanwhile.
             claim = self._leases.claim(pool, chosen.version_id, limit=1, budget=UNLIMITED)
         else:
-            claim = self._gather(pool, resident, chosen, min(limit, resident.max_batch))
+            # Those who run already do not linger with those who might join them.
+            patience = 0.0 if only is not None else resident.linger_seconds - chosen.waited_seconds
+            claim = self._gather(pool, resident, min(limit, resident.max_batch), linger_seconds=patience)
         return self._batch(pool, chosen.version_id, resident, claim)
 
     def _claim_again(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
@@ -232,10 +234,9 @@ class Runner:
         prepared = None if resident is None else [prepare(resident, lease) for lease in claim.leases]
         return Batch(version_id, claim.leases, prepared, claim.more)
 
-    def _gather(self, pool: str, resident: Resident, chosen: WaitingVersion, limit: int) -> Claim:
+    def _gather(self, pool: str, resident: Resident, limit: int, *, linger_seconds: float) -> Claim:
         """Claim up to what fits; a version may ask to linger for more, from the first arrival on."""
         claim = self._leases.claim(pool, resident.spec.id, limit=limit, budget=resident.budget)
-        linger_seconds = resident.linger_seconds - chosen.waited_seconds
         if claim.more or not 0 < len(claim.leases) < limit or linger_seconds <= 0 or claim.leases[0].losses:
             return claim
         time.sleep(linger_seconds)

@@ -164,6 +164,20 @@ def test_batch_mates_of_a_cancelled_prediction_go_on(yard: Yard) -> None:
     assert (yard.state(gone)[0], yard.state(stays)[0]) == ("canceled", "succeeded")
 
 
+def test_those_who_run_do_not_linger_with_those_who_join(yard: Yard) -> None:
+    yard.add_version(max_wait_ms=3000, max_batch=8)
+    with yard.lane() as lane:
+        runs = yard.submit("runs", sleep=1, steps=20)
+        yard.run("UPDATE queue SET enqueued_at = now() - interval '1 hour'")
+        with serving(lane):
+            wait_until(lambda: yard.state(runs)[0] == "processing", 10)
+            joins = yard.submit("joins")
+            wait_until(lambda: yard.state(joins)[0] == "succeeded", 3)
+    assert yard.rows(
+        f"SELECT completed_at - started_at < interval '2.5 s' FROM predictions WHERE id = '{runs}'"
+    ) == [(True,)]
+
+
 def test_what_runs_for_too_long_ends_between_two_steps_and_alone(yard: Yard) -> None:
     yard.add_version(execution_timeout_seconds=0.5)
     long, short = yard.submit("long", sleep=20, steps=200), yard.submit("short", sleep=0.1)
