@@ -74,7 +74,7 @@ def _latencies(platform: Platform, waiting: bytes, connections: int, sizes: Size
 
 
 def _beside_naive(servers: Servers, platform: Platform, waiting: bytes, sizes: Sizes) -> Row:
-    naive = Naive(servers, lanes=sizes.naive_lanes)
+    naive = Naive(servers)
     ours, theirs = [], []
     for _ in range(sizes.rounds):
         platform.empty_queue()
@@ -100,9 +100,9 @@ def _goodput(port: int, waiting: bytes, sizes: Sizes) -> float:
 
 
 class Naive:
-    """The naive server at work: its gateway and its Celery worker, with one user and one echo model."""
+    """The naive server at work: its gateway and its Celery worker of one lane, with one user and one echo model."""
 
-    def __init__(self, servers: Servers, *, lanes: int) -> None:
+    def __init__(self, servers: Servers) -> None:
         database_url = servers.fresh_database("naive")
         self.port = free_port()
         environment = {
@@ -116,7 +116,7 @@ class Naive:
         servers.start(gateway)
         wait_for_port(gateway, self.port)
         worker_command = [sys.executable, "-m", "celery", "-A", "benchmarks.naive.tasks", "worker"]
-        worker_command += ["-c", str(lanes), "--without-mingle", "--without-gossip"]
+        worker_command += ["-c", "1", "--without-mingle", "--without-gossip"]
         servers.start(Service("naive-worker", worker_command, environment, servers.log("naive-worker")))
         token = secrets.token_urlsafe(32)
         body = {"model_id": str(_furnish(database_url, token)), "input": TEXT}

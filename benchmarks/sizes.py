@@ -14,7 +14,6 @@ class Sizes:
     warm_up_seconds: float = 1.5
     echo_predictions: int = 10_000
     latency_requests: int = 400
-    naive_lanes: int = 2
     prompts: int = 64
     finished_rows: int = 1_000_000
     waiting_rows: int = 100_000
@@ -29,7 +28,6 @@ QUICK = Sizes(
     warm_up_seconds=0.1,
     echo_predictions=100,
     latency_requests=10,
-    naive_lanes=1,
     prompts=4,
     finished_rows=2_000,
     waiting_rows=200,
