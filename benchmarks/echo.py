@@ -100,7 +100,7 @@ def _goodput(port: int, waiting: bytes, sizes: Sizes) -> float:
 
 
 class Naive:
-    """The naive server at work: its gateway and its Celery worker of one lane, with one user and one echo model."""
+    """The naive server at work: its gateway and a Celery worker of one lane, one user and one echo model."""
 
     def __init__(self, servers: Servers) -> None:
         database_url = servers.fresh_database("naive")
