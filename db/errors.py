@@ -22,7 +22,3 @@ class IdempotencyMismatch(Conflict):
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the Idempotency-Key {key!r} was used before, with a different request")
-
-
-class LaneGone(StorageError):
-    """This lane was declared dead: its leases belong to others now."""

@@ -22,13 +22,15 @@ from db.tables.queue_entry import PRIORITY_STEP
 class Lease:
     """A lane's claim on one prediction, and what the model needs of it.
 
-    `losses` counts the lanes that died with it; such a prediction runs alone.
+    `losses` counts the lanes that died with it; such a prediction runs alone. `cost` is what it takes of
+    a session's budget, in the model type's unit.
     """
 
     id: str
     lane: str
     attempt: int
     losses: int
+    cost: int
     input: dict[str, Any]
     owner_id: str
     request_id: str | None
@@ -107,7 +109,7 @@ _CLAIM = text(
         FROM fit
         WHERE q.id = fit.id AND fit.place <= :limit
           AND (fit.place = 1 OR (fit.total <= :budget AND fit.losses = 0))
-        RETURNING q.id, q.attempt, q.losses, q.rank, q.claimed_at,
+        RETURNING q.id, q.attempt, q.losses, q.cost, q.rank, q.claimed_at,
                   q.rank - q.priority * CAST(:step AS float8) AS start
     ),
     tick AS (
@@ -115,7 +117,7 @@ _CLAIM = text(
         FROM (SELECT max(start) AS start FROM mine) latest
         WHERE c.pool = :pool AND c.virtual_time < latest.start
     )
-    SELECT mine.id, mine.attempt, mine.losses, mine.claimed_at, p.input, p.owner_id, p.request_id,
+    SELECT mine.id, mine.attempt, mine.losses, mine.cost, mine.claimed_at, p.input, p.owner_id, p.request_id,
            (SELECT count(*) FROM head) > (SELECT count(*) FROM mine) AS more,
            set_config('synchronous_commit', 'off', true)
     FROM mine JOIN predictions p ON p.id = mine.id
@@ -206,6 +208,7 @@ class Leases:
                 lane=lane,
                 attempt=row.attempt,
                 losses=row.losses,
+                cost=row.cost,
                 input=row.input,
                 owner_id=row.owner_id,
                 request_id=row.request_id,

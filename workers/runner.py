@@ -217,7 +217,8 @@ class Runner:
     def _claim_again(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
         """Claim of the one version that the last look has found, if that was just now: it saves a look."""
         looked_at, waiting = self._looked.get(pool, (0.0, ()))
-        if len(waiting) != 1 or time.monotonic() - looked_at > LOOK_SECONDS:
+        fresh_seconds = min(LOOK_SECONDS, self._affinity_seconds)
+        if len(waiting) != 1 or time.monotonic() - looked_at > fresh_seconds:
             return None
         resident = self._residency.peek(waiting[0].version_id)
         if resident is None or resident.linger_seconds or (only is not None and only is not resident):

@@ -73,8 +73,11 @@ class Work:
         return min(self._session.room(), self.resident.max_batch - len(self._jobs))
 
     def admits(self, job: Job) -> bool:
-        """Whether this one may join now."""
-        return not self._jobs or (not job.lease.losses and self.room() > 0)
+        """Whether this one may join now: there is a place for it, and its cost fits the budget."""
+        if not self._jobs:
+            return True
+        cost = job.lease.cost + sum(lease.cost for lease in self.leases())
+        return not job.lease.losses and self.room() > 0 and cost <= self.resident.budget
 
     def join(self, job: Job) -> None:
         """Take a prediction in."""

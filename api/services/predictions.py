@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from api.backlog import BacklogFull
 from api.credentials import Principal
 from api.errors import Invalid
 from api.logs import request_id
 from api.schemas.predictions import PredictionCreate
+from api.services.input_schema import Examined
 from api.services.versions import ResolvedVersion
 from db import submissions
 from db.documents import PredictionRecord
@@ -47,25 +49,14 @@ async def create(
     version = await gateway.versions.resolve(_reference(body), principal)
     examined = version.validator.examine(body.input)
     _check(gateway, body, key)
-    gateway.backlog.admit(version.model_type, principal.id)
-    text = json.dumps(examined.values, ensure_ascii=False, allow_nan=False)
-    now = datetime.now(UTC)
-    submission = Submission(
-        id=new_id(),
-        owner_id=principal.id,
-        version_id=version.version_id,
-        model_id=version.model_id,
-        pool=version.model_type,
-        input=text,
-        created_at=now,
-        webhook=body.webhook,
-        request_id=request_id.get(),
-        waiter=gateway.waiting.channel if wait_seconds else None,
-        deadline_seconds=gateway.settings.prediction_deadline_seconds,
-        cost=examined.cost,
-        idempotency_key=key,
-        digest=_digest(version, text, body.webhook) if key else None,
-    )
+    submission = _submission(gateway, principal, version, examined, body, key=key, waits=bool(wait_seconds))
+    try:
+        gateway.backlog.admit(submission.pool, principal.id)
+    except BacklogFull:
+        known = await read(gateway.engine, lambda session: predictions.by_key(session, submission))
+        if known is None:
+            raise
+        return await _replay(gateway, principal, known, wait_seconds)
     with gateway.waiting.expect(submission.id) as future:
         accepted = await gateway.intake.accept(submission)
         if accepted.replayed:
@@ -79,6 +70,35 @@ async def create(
 
         news = await gateway.waiting.news(future, look, seconds=wait_seconds)
     return record if news is None else _with(record, news)
+
+
+def _submission(
+    gateway: Gateway,
+    principal: Principal,
+    version: ResolvedVersion,
+    examined: Examined,
+    body: PredictionCreate,
+    *,
+    key: str | None,
+    waits: bool,
+) -> Submission:
+    text = json.dumps(examined.values, ensure_ascii=False, allow_nan=False)
+    return Submission(
+        id=new_id(),
+        owner_id=principal.id,
+        version_id=version.version_id,
+        model_id=version.model_id,
+        pool=version.model_type,
+        input=text,
+        created_at=datetime.now(UTC),
+        webhook=body.webhook,
+        request_id=request_id.get(),
+        waiter=gateway.waiting.channel if waits else None,
+        deadline_seconds=gateway.settings.prediction_deadline_seconds,
+        cost=examined.cost,
+        idempotency_key=key,
+        digest=_digest(version, text, body.webhook) if key else None,
+    )
 
 
 async def get(gateway: Gateway, principal: Principal, prediction_id: str) -> PredictionRecord:

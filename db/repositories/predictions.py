@@ -6,15 +6,33 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.documents import RECORD_COLUMNS, RECORD_JOINS, PredictionRecord, read_record
+from db.errors import IdempotencyMismatch
 from db.repositories.keyset import Cursor
+from db.submissions import Submission
 
 _ONE = text(f"SELECT {RECORD_COLUMNS} FROM predictions p {RECORD_JOINS} WHERE p.id = :id")
+
+_KEY = text("SELECT prediction_id, digest FROM idempotency_keys WHERE owner_id = :owner AND key = :key")
 
 
 async def by_id(session: AsyncSession, prediction_id: str) -> PredictionRecord | None:
     """The prediction of this id, whoever owns it."""
     row = (await session.execute(_ONE, {"id": prediction_id})).first()
     return None if row is None else read_record(row)
+
+
+async def by_key(session: AsyncSession, submission: Submission) -> str | None:
+    """The id of the prediction that a submission's idempotency key stands for already, if it has one.
+
+    Raises `IdempotencyMismatch`.
+    """
+    key = submission.idempotency_key
+    row = (await session.execute(_KEY, {"owner": submission.owner_id, "key": key})).first()
+    if key is None or row is None:
+        return None
+    if bytes(row.digest) != submission.digest:
+        raise IdempotencyMismatch(key)
+    return str(row.prediction_id)
 
 
 async def browse(

@@ -110,6 +110,20 @@ async def test_room_is_found_again_when_predictions_have_begun(database_url: str
         refusal(backlog)
 
 
+async def test_a_full_queue_does_not_hide_what_a_key_stands_for_already(serve: Serve) -> None:
+    async with serve(backlog_per_user=1) as served:
+        root, ann = await served.admin(), await served.person("ann")
+        await add_model(served, root)
+        made = await ask(served, ann, key="k", model="root/echo")
+        assert await ask(served, ann, key="k", model="root/echo") == made
+        body = {"model": "root/echo", "input": {"text": "other"}}
+        for key, status in (("k", 422), ("new", 429)):
+            answer = await served.http.post(
+                "/v1/predictions", json=body, headers=ann | {"Idempotency-Key": key}
+            )
+            assert answer.status_code == status
+
+
 @pytest.mark.slow
 async def test_the_time_to_return_follows_the_rate_at_which_the_pool_drains(database_url: str) -> None:
     async with backlog_of(database_url, waiting=1000) as (backlog, connection):

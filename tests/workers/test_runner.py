@@ -182,6 +182,15 @@ def test_a_lingering_version_waits_for_company_and_counts_from_the_first_arrival
     assert workshop.batches()[-2:] == [list("abcd"), ["late"]]
 
 
+def test_costs_bound_the_batch_that_a_version_was_loaded_for_too(open_workshop: Open) -> None:
+    workshop = open_workshop(v={"max_batch": 8, "budget": 3})
+    workshop.submit(*"abc")
+    with workshop.engine.connect() as connection:
+        connection.exec_driver_sql("UPDATE queue SET cost = 2")
+    workshop.serve()
+    assert workshop.batches() == [["a"], ["b"], ["c"]]
+
+
 def test_costs_bound_a_batch_as_its_budget_says(open_workshop: Open) -> None:
     workshop = open_workshop(v={"max_batch": 8, "budget": 3})
     workshop.submit(*"abcdef")
