@@ -105,16 +105,28 @@ def take_back_all(engine: Engine) -> TakenBack:
         return _take_back(connection, dead)
 
 
-def abandon(engine: Engine, lane_id: str, *, failure: FailureCode, error: str) -> TakenBack:
-    """A lane gives itself up, because what it runs hangs: it counts as a loss.
+def abandon(
+    engine: Engine, lane_id: str, *, running: Sequence[str], failure: FailureCode, error: str
+) -> TakenBack:
+    """A lane gives itself up, because what it runs hangs: for that it counts as a loss.
 
-    A prediction that ran alone is the culprit and fails at once; of several, each is tried alone.
+    A prediction that ran alone is the culprit and fails at once; of several, each is tried alone. What the
+    lane held but had not begun waits again.
     """
     with transaction(engine) as connection:
         connection.execute(text("DELETE FROM lanes WHERE id = :lane"), {"lane": lane_id})
+        idle = connection.scalars(_LET_GO, {"lane": lane_id, "running": list(running)})
+        pools = frozenset(idle)
         held = connection.scalar(text("SELECT count(*) FROM queue WHERE lane = :lane"), {"lane": lane_id})
         cap = 1 if held == 1 else MAX_LOSSES
-        return _take_back(connection, [lane_id], max_losses=cap, failure=failure, error=error)
+        taken = _take_back(connection, [lane_id], max_losses=cap, failure=failure, error=error)
+    return TakenBack(taken.lanes, taken.pools | pools, taken.failed)
+
+
+_LET_GO = text(
+    "UPDATE queue SET lane = NULL, claimed_at = NULL"
+    " WHERE lane = :lane AND id <> ALL(CAST(:running AS text[])) RETURNING pool"
+)
 
 
 # A loose index scan over the pools; claimed rows come first in their order, but there are few of them.

@@ -20,7 +20,7 @@ from db.ids import new_id
 from db.lanes import LaneInfo
 from db.leases import Leases
 from db.repositories.versions import find_version
-from db.session import sync_engine
+from db.session import lane_engine
 from db.settings import DatabaseSettings
 from db.states import FailureCode
 from model_types.base import VersionSpec
@@ -68,7 +68,7 @@ class Lane:
     ) -> None:
         self._place = place
         self._settings = settings
-        self._engine = sync_engine(database, pool_size=4)
+        self._engine = lane_engine(database)
         client = redis.Redis.from_url(broker.url(), socket_timeout=1.0, socket_connect_timeout=1.0)
         self._bells = Bells(client)
         self._announcer = Announcer(client, self._bells)
@@ -188,6 +188,7 @@ class Lane:
         taken = lanes.abandon(
             self._engine,
             self._leases.lane,
+            running=[lease.id for lease in work.leases()],
             failure=FailureCode.EXECUTION_TIMEOUT,
             error=f"The prediction ran for longer than {limit:g} seconds.",
         )

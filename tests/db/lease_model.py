@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from db.lanes import MAX_LOSSES
@@ -162,6 +162,14 @@ class QueueModel:
                     self._end(identifier, Status.FAILED, failure=failure)
                     failed.append(identifier)
         return failed
+
+    def abandon(self, lane: str, *, running: Collection[str], failure: FailureCode) -> list[str]:
+        """The lane hangs in what of `running` it still holds; the rest waits again."""
+        for identifier in self.held_by(lane):
+            if identifier not in running:
+                self.entries[identifier].lane = None
+        alone = len(self.held_by(lane)) == 1
+        return self.lose([lane], max_losses=1 if alone else MAX_LOSSES, failure=failure)
 
     def retire(self, lane: str) -> None:
         self.lanes.discard(lane)

@@ -25,6 +25,11 @@ def wait_for_lock_waiters(world: Sessions, number: int) -> None:
         sleep(0.01)
 
 
+def give_up(world: Sessions, lane: str, *, running: list[str]) -> lanes.TakenBack:
+    code = FailureCode.EXECUTION_TIMEOUT
+    return lanes.abandon(world.engine, lane, running=running, failure=code, error="It hangs.")
+
+
 def test_a_lane_that_wakes_while_it_is_taken_back_never_deadlocks_with_the_steward(world: Sessions) -> None:
     """Both want the same rows, in different orders; the lane's own row decides who goes first."""
     lane = world.lane()
@@ -60,20 +65,27 @@ def test_a_lane_that_hangs_is_judged_by_what_it_has_not_finished(world: Sessions
     world.open.begin()
     type(lane)(world.open.engine, lane.lane).finish([Outcome(done, Status.SUCCEEDED, output="1")])
     taken = world.beside(
-        lambda: lanes.abandon(
-            world.engine, lane.lane, failure=FailureCode.EXECUTION_TIMEOUT, error="It hangs."
-        ),
+        lambda: give_up(world, lane.lane, running=[done.id, hanging.id]),
         when_blocked=lambda: world.open.end(commit=True),
     )
     assert [(ended.id, ended.failure) for ended in taken.failed] == [(hanging.id, "execution_timeout")]
+
+
+def test_what_a_hanging_lane_had_not_begun_waits_again_and_has_lost_nothing(world: Sessions) -> None:
+    lane = world.lane()
+    hanging, ahead = world.submit(*[Request()] * 2)
+    lane.claim(POOL, VERSIONS[0], limit=2, budget=2)
+    taken = give_up(world, lane.lane, running=[hanging])
+    assert [ended.id for ended in taken.failed] == [hanging]
+    assert taken.pools == {POOL}
+    assert world.rows("SELECT id, lane, losses FROM queue") == [(ahead, None, 0)]
 
 
 def test_of_several_that_hang_together_each_is_tried_alone(world: Sessions) -> None:
     lane = world.lane()
     ids = world.submit(*[Request()] * 2)
     lane.claim(POOL, VERSIONS[0], limit=2, budget=2)
-    taken = lanes.abandon(world.engine, lane.lane, failure=FailureCode.EXECUTION_TIMEOUT, error="It hangs.")
-    assert not taken.failed
+    assert not give_up(world, lane.lane, running=ids).failed
     successor = world.lane("successor")
     for identifier in ids:
         (alone,) = successor.claim(POOL, VERSIONS[0], limit=2, budget=2).leases
