@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Engine, text
 
 from db.endings import Ended, ending, read_endings
@@ -106,9 +107,10 @@ _CLAIM = text(
     ),
     mine AS (
         UPDATE queue q SET lane = :lane, attempt = q.attempt + 1, claimed_at = clock_timestamp()
-        FROM fit
-        WHERE q.id = fit.id AND fit.place <= :limit
-          AND (fit.place = 1 OR (fit.total <= :budget AND fit.losses = 0))
+        WHERE q.id = ANY (ARRAY(
+            SELECT id FROM fit
+            WHERE place <= :limit AND (place = 1 OR (total <= :budget AND losses = 0))
+        ))
         RETURNING q.id, q.attempt, q.losses, q.cost, q.rank, q.claimed_at,
                   q.rank - q.priority * CAST(:step AS float8) AS start
     ),
@@ -137,10 +139,8 @@ _FINISH = ending(
     f"""
     WITH {_LIVING}
     DELETE FROM queue q
-    USING unnest(CAST(:ids AS text[]), CAST(:lanes AS text[]), CAST(:attempts AS int[]),
-                 CAST(:statuses AS text[]), CAST(:outputs AS text[]), CAST(:errors AS text[]),
-                 CAST(:failures AS text[]))
-          AS done(id, lane, attempt, status, output, error, failure)
+    USING json_to_recordset(CAST(:outcomes AS json))
+          AS done(id text, lane text, attempt int, status text, output text, error text, failure text)
     WHERE q.id = done.id AND q.lane = done.lane AND q.attempt = done.attempt
       AND done.lane IN (SELECT id FROM living)
     RETURNING q.id, q.attempt, q.claimed_at, q.waiter, done.status, CAST(done.output AS json) AS output,
@@ -220,11 +220,21 @@ class Leases:
 
     def finish(self, outcomes: Sequence[Outcome]) -> list[Ended]:
         """End predictions, durably. Returns those whose lease still held; of the others nothing is kept."""
-        parameters = _names(outcome.lease for outcome in outcomes) | {
-            "statuses": [outcome.status.value for outcome in outcomes],
-            "outputs": [outcome.output for outcome in outcomes],
-            "errors": [outcome.error for outcome in outcomes],
-            "failures": [outcome.failure for outcome in outcomes],
+        written = [
+            {
+                "id": outcome.lease.id,
+                "lane": outcome.lease.lane,
+                "attempt": outcome.lease.attempt,
+                "status": outcome.status,
+                "output": outcome.output,
+                "error": outcome.error,
+                "failure": outcome.failure,
+            }
+            for outcome in outcomes
+        ]
+        parameters = {
+            "outcomes": msgspec.json.encode(written).decode(),
+            "lanes": sorted({outcome.lease.lane for outcome in outcomes}),
         }
         with self._engine.connect() as connection:
             return read_endings(connection.execute(_FINISH, parameters))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 from psycopg import AsyncConnection
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -46,16 +47,18 @@ class Submission:
 # What is already stored (a retry after a lost answer) is not queued again.
 SUBMIT = f"""
 WITH incoming AS (
-    SELECT * FROM unnest(
-        %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],
-        %s::text[], %s::text[], %s::text[], %s::float8[], %s::int[], %s::int[], %s::text[], %s::bytea[]
+    SELECT * FROM ROWS FROM (json_to_recordset(%s) AS (
+        id text, owner_id text, version_id text, model_id text, pool text, input text,
+        created_at timestamptz, webhook text, request_id text, waiter text, deadline_seconds float8,
+        cost int, priority int, idempotency_key text, digest text)
     ) WITH ORDINALITY AS t(
-        id, owner_id, version_id, model_id, pool, input, created_at,
-        webhook, request_id, waiter, deadline_seconds, cost, priority, key, digest, place)
+        id, owner_id, version_id, model_id, pool, input, created_at, webhook, request_id, waiter,
+        deadline_seconds, cost, priority, key, digest, place)
 ),
 keyed AS (
     INSERT INTO idempotency_keys (owner_id, key, prediction_id, digest)
-    SELECT owner_id, key, id, digest FROM incoming WHERE key IS NOT NULL ORDER BY owner_id, key, place
+    SELECT owner_id, key, id, decode(digest, 'base64') FROM incoming
+    WHERE key IS NOT NULL ORDER BY owner_id, key, place
     ON CONFLICT DO NOTHING RETURNING prediction_id
 ),
 stored AS (
@@ -99,6 +102,9 @@ class Accepted:
     replayed: bool = False
 
 
+_encoder = msgspec.json.Encoder()
+
+
 async def submit(
     connection: AsyncConnection, submissions: Sequence[Submission]
 ) -> list[Accepted | IdempotencyMismatch]:
@@ -107,14 +113,8 @@ async def submit(
     Raises `psycopg.Error`, and then none is accepted, or the outcome is unknown and the same submissions
     may be sent again: their ids make that harmless.
     """
-    columns = [
-        [getattr(submission, name) for submission in submissions]
-        for name in (
-            "id", "owner_id", "version_id", "model_id", "pool", "input", "created_at", "webhook",
-            "request_id", "waiter", "deadline_seconds", "cost", "priority", "idempotency_key", "digest",
-        )
-    ]  # fmt: skip
-    cursor = await connection.execute(SUBMIT, columns)
+    # One JSON text costs a fraction of fifteen arrays, on both sides.
+    cursor = await connection.execute(SUBMIT, [_encoder.encode(submissions).decode()])
     queued = {row[0] for row in await cursor.fetchall()}
     missing = [s for s in submissions if s.id not in queued and s.idempotency_key is not None]
     replays = await _replays(connection, missing) if missing else {}

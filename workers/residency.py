@@ -16,16 +16,23 @@ logger = logging.getLogger(__name__)
 MEBIBYTE = 1 << 20
 # After a version could not be loaded, nobody tries again for so long.
 UNAVAILABLE_SECONDS = 30.0
+STEP_MEMORY = 0.7
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resident:
-    """A loaded version, and the limits of its batches."""
+    """A loaded version, the limits of its batches, and how long its steps take as a rule."""
 
     spec: VersionSpec
     info: TypeInfo
     model: ModelType
     memory_bytes: int
+    usual_step_seconds: float = 0.0
+
+    def took(self, step_seconds: float) -> None:
+        """Learn from a step: the newer ones count for more."""
+        usual = self.usual_step_seconds or step_seconds
+        self.usual_step_seconds = STEP_MEMORY * usual + (1 - STEP_MEMORY) * step_seconds
 
     @property
     def max_batch(self) -> int:

@@ -32,6 +32,11 @@ SLICE_SECONDS = 1.0
 UNAVAILABLE_LIMIT = 100
 # For so long a look at which versions wait is good; less than any version may be made to wait for others.
 LOOK_SECONDS = 0.5
+# Before a session begins, a lane looks up to so many times for others that arrive at the same time, and
+# waits for them no longer than this part of a usual step; where that is next to nothing, not at all.
+ARRIVAL_SHARE = 0.06
+ARRIVAL_LOOKS = 6
+MIN_PAUSE_SECONDS = 0.002
 UNLIMITED = 1 << 60
 # While the database is away a lane tries so often to learn what it holds.
 SETTLE_SECONDS = 0.5
@@ -209,9 +214,8 @@ class Runner:
             # One is enough to load it for; others may serve the rest meanwhile.
             claim = self._leases.claim(pool, chosen.version_id, limit=1, budget=UNLIMITED)
         else:
-            # Those who run already do not linger with those who might join them.
-            patience = 0.0 if only is not None else resident.linger_seconds - chosen.waited_seconds
-            claim = self._gather(pool, resident, min(limit, resident.max_batch), linger_seconds=patience)
+            linger_seconds = resident.linger_seconds - chosen.waited_seconds
+            claim = self._gather(pool, resident, limit, joining=only is not None, linger=linger_seconds)
         return self._batch(pool, chosen.version_id, resident, claim)
 
     def _claim_again(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
@@ -223,8 +227,7 @@ class Runner:
         resident = self._residency.peek(waiting[0].version_id)
         if resident is None or resident.linger_seconds or (only is not None and only is not resident):
             return None
-        limit = min(limit, resident.max_batch)
-        claim = self._leases.claim(pool, resident.spec.id, limit=limit, budget=resident.budget)
+        claim = self._gather(pool, resident, limit, joining=only is not None)
         return self._batch(pool, resident.spec.id, resident, claim)
 
     def _batch(self, pool: str, version_id: str, resident: Resident | None, claim: Claim) -> Batch | None:
@@ -235,15 +238,30 @@ class Runner:
         prepared = None if resident is None else [prepare(resident, lease) for lease in claim.leases]
         return Batch(version_id, claim.leases, prepared, claim.more)
 
-    def _gather(self, pool: str, resident: Resident, limit: int, *, linger_seconds: float) -> Claim:
-        """Claim up to what fits; a version may ask to linger for more, from the first arrival on."""
+    def _gather(
+        self, pool: str, resident: Resident, limit: int, *, joining: bool, linger: float = 0.0
+    ) -> Claim:
+        """Claim up to what fits. Before a session begins, others may arrive for as long as it is worth it.
+
+        That is while they do arrive, up to a small part of what a step takes: missing the step would cost
+        them all of it. A version may ask to `linger` whether or not anybody arrives, for so many seconds.
+        """
+        limit = min(limit, resident.max_batch)
         claim = self._leases.claim(pool, resident.spec.id, limit=limit, budget=resident.budget)
-        if claim.more or not 0 < len(claim.leases) < limit or linger_seconds <= 0 or claim.leases[0].losses:
+        leases, more = list(claim.leases), claim.more
+        if joining or not leases or leases[0].losses:
             return claim
-        time.sleep(linger_seconds)
-        room = limit - len(claim.leases)
-        rest = self._leases.claim(pool, resident.spec.id, limit=room, budget=resident.budget)
-        return Claim([*claim.leases, *rest.leases], rest.more)
+        pause = max(linger, resident.usual_step_seconds * ARRIVAL_SHARE / ARRIVAL_LOOKS)
+        looks = 1 if linger > 0 else ARRIVAL_LOOKS
+        while looks and not more and len(leases) < limit and pause >= MIN_PAUSE_SECONDS:
+            time.sleep(pause)
+            looks -= 1
+            room = limit - len(leases)
+            claim = self._leases.claim(pool, resident.spec.id, limit=room, budget=resident.budget)
+            leases, more = [*leases, *claim.leases], claim.more
+            if not claim.leases:
+                break
+        return Claim(leases, more)
 
     def _choose(self, waiting: Sequence[WaitingVersion]) -> WaitingVersion | None:
         """Loaded versions first, unless another one has waited for too long; in rank order otherwise."""

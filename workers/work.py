@@ -89,11 +89,13 @@ class Work:
 
     def step(self) -> list[Outcome]:
         """Move the session on; the outcomes of those that have left it."""
+        began = time.monotonic()
         with self._lock:
-            self._stepping_since = time.monotonic()
+            self._stepping_since = began
         results: Mapping[str, Any]
         try:
             results = self._session.step()
+            self.resident.took(time.monotonic() - began)
         except Exception as error:
             logger.exception("a batch of %d failed; trying its members apart", len(self._jobs))
             results = self._apart(list(self._jobs.values()), error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,13 +47,8 @@ def scans(plan: dict[str, Any], table: str) -> Iterator[tuple[str, str | None]]:
 
 
 CLAIM = {"lane": "l", "pool": POOL, "version": "v1", "limit": 32, "budget": 100, "step": 1.0}
-FINISH = {
-    name: [value] * 8
-    for name, value in {
-        "ids": "0", "lanes": "l", "attempts": 1, "statuses": "failed",
-        "outputs": None, "errors": "e", "failures": "f",
-    }.items()
-}  # fmt: skip
+OUTCOME = {"id": "0", "lane": "l", "attempt": 1, "status": "failed", "error": "e", "failure": "f"}
+FINISH = {"outcomes": json.dumps([OUTCOME] * 8), "lanes": ["l"]}
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
