@@ -204,6 +204,7 @@ def main() -> None:
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         answers = runner.run(_drive(load))
     sys.stdout.buffer.write(msgspec.msgpack.encode(answers))
+    sys.stdout.buffer.flush()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
