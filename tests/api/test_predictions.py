@@ -48,7 +48,7 @@ async def test_every_way_to_name_a_version_names_the_same_one(served: Served) ->
     root = await served.admin()
     model = await add_model(served, root, version="1.0.0")
     version = model["latest_version"]["id"]
-    names: list[dict[str, str]] = [
+    names: list[dict[str, Any]] = [
         {"model_id": model["id"]},
         {"model": "root/echo"},
         {"model": "Root/ECHO"},

@@ -7,6 +7,8 @@ import random
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,10 +34,15 @@ def stacks(
 ) -> Iterator[list[Stack]]:
     """Two gateways on the same servers; the first one's stack has a steward and a worker of one lane."""
     with databases.fresh() as database_url:
-        urls = {"database_url": database_url, "redis_url": keyspaces.fresh()}
-        first = Stack(tmp_path_factory.mktemp("first"), **urls)
+        redis_url = keyspaces.fresh()
+        first = Stack(tmp_path_factory.mktemp("first"), database_url=database_url, redis_url=redis_url)
         environment = {"SECRET_KEY": first.environment["SECRET_KEY"]}
-        second = Stack(tmp_path_factory.mktemp("second"), environment=environment, **urls)
+        second = Stack(
+            tmp_path_factory.mktemp("second"),
+            environment=environment,
+            database_url=database_url,
+            redis_url=redis_url,
+        )
         try:
             first.start(workers=1, lanes=1, pools=["echo", "text-generation"])
             second.start_gateway()
@@ -146,11 +153,12 @@ async def test_a_requests_id_is_in_the_logs_of_gateway_and_worker(stacks: list[S
         ("gateway", r"POST /v1/predictions 201"),
         ("worker1", rf"prediction {made} succeeded"),
     ):
-        log = stacks[0].log(name)
         line = re.compile(rf"^.* the-one-to-find .*{words}.*$", re.MULTILINE)
-        wait_until(
-            lambda log=log, line=line: bool(line.search(log.read_text())), 5, f"a line in {name}'s log"
-        )
+        wait_until(partial(_is_logged, stacks[0].log(name), line), 5, f"a line in {name}'s log")
+
+
+def _is_logged(log: Path, line: re.Pattern[str]) -> bool:
+    return line.search(log.read_text()) is not None
 
 
 async def test_two_hundred_clients_at_two_gateways_lose_nothing(stacks: list[Stack]) -> None:

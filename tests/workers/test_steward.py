@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -31,7 +32,7 @@ def yard(database_url: str, redis_url: str) -> Iterator[Yard]:
 
 
 @contextmanager
-def steward_of(yard: Yard, **settings: float) -> Iterator[Steward]:
+def steward_of(yard: Yard, **settings: Any) -> Iterator[Steward]:
     """A steward at work in a thread."""
     steward = Steward(WorkerSettings(**settings), yard.settings, yard.broker)
     thread = threading.Thread(target=steward.run)

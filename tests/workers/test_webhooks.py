@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_network
 from typing import Any
@@ -27,7 +28,7 @@ from db.settings import DatabaseSettings
 from db.states import Status
 from db.submissions import Submission, submit
 from tests.stack import Stack, wait_until
-from tests.workers.receivers import Respond, answer, hang_up, in_turn, receiver
+from tests.workers.receivers import Receiver, Respond, answer, hang_up, in_turn, receiver
 from workers.outbound import OutboundClient
 from workers.webhooks import RETRY_SECONDS, THREADS_PER_RECEIVER, Deliverer, retry_after_seconds
 
@@ -166,11 +167,15 @@ def test_a_receiver_that_fails_is_asked_again(
     assert noted(engine, prediction_id).last_status == 204
 
 
+def _has_heard(receiver: Receiver, times: int) -> bool:
+    return len(receiver.requests) == times
+
+
 def test_the_waits_grow_as_the_schedule_says(engine: Engine, finish: Callable[..., list[str]]) -> None:
     with receiver(answer(503)) as here, delivering(engine):
         [prediction_id] = finish(here.url)
         for number, seconds in enumerate(RETRY_SECONDS, 1):
-            wait_until(lambda number=number: len(here.requests) == number)
+            wait_until(partial(_has_heard, here, number))
             wait_until(lambda: noted(engine, prediction_id).last_error is not None)
             row = noted(engine, prediction_id)
             assert row.last_error == "The receiver answered 503."
