@@ -46,22 +46,26 @@ class Gateway:
     waiting: Waiting
 
 
+def _redis(broker: BrokerSettings) -> Redis:
+    return Redis.from_url(
+        broker.url(),
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
 @asynccontextmanager
 async def open_gateway(
     settings: GatewaySettings, database: DatabaseSettings, broker: BrokerSettings
 ) -> AsyncIterator[Gateway]:
     """A gateway's parts; they are closed when the block ends."""
     engine = async_engine(database)
-    redis = Redis.from_url(
-        broker.url(),
-        socket_timeout=REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    redis = _redis(broker)
     signer = Signer(settings.secret_key.get_secret_value())
     bells = GatewayBells(redis)
     intake = Intake(
-        database.conninfo(),
+        database.conninfo,
         bells,
         timeout_seconds=settings.intake_timeout_seconds,
         failpoint=settings.augury_failpoint,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import psycopg
@@ -34,7 +34,7 @@ class Intake:
 
     def __init__(
         self,
-        conninfo: str,
+        conninfo: Callable[[], str],
         bells: GatewayBells,
         *,
         timeout_seconds: float,
@@ -164,7 +164,9 @@ class Intake:
         """The connection, and whether it was open already: then it may be dead without our knowing."""
         if self._connection is not None and not self._connection.closed:
             return self._connection, True
-        self._connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
+        # It may have to ask a name server.
+        conninfo = await asyncio.to_thread(self._conninfo)
+        self._connection = await AsyncConnection.connect(conninfo, autocommit=True)
         return self._connection, False
 
     async def _drop(self, connection: AsyncConnection) -> None:

@@ -12,7 +12,7 @@ from db.settings import DatabaseSettings
 
 def async_engine(settings: DatabaseSettings) -> AsyncEngine:
     """The gateway's engine. Opens nothing until it is used."""
-    return create_async_engine(
+    engine = create_async_engine(
         settings.url(),
         pool_size=settings.database_pool_size,
         max_overflow=0,
@@ -20,6 +20,8 @@ def async_engine(settings: DatabaseSettings) -> AsyncEngine:
         pool_timeout=2,
         isolation_level="AUTOCOMMIT",
     )
+    _dial_by(settings, engine.sync_engine)
+    return engine
 
 
 # A lane's few statements go by keys. Planned anew each time, which is what PostgreSQL chooses because of
@@ -47,7 +49,7 @@ def lane_engine(settings: DatabaseSettings) -> Engine:
 
 def sync_engine(settings: DatabaseSettings, *, pool_size: int = 3) -> Engine:
     """A worker's or the steward's engine: a statement is a transaction unless `transaction` opens one."""
-    return create_engine(
+    engine = create_engine(
         settings.url(),
         pool_size=pool_size,
         max_overflow=2,
@@ -55,6 +57,18 @@ def sync_engine(settings: DatabaseSettings, *, pool_size: int = 3) -> Engine:
         pool_timeout=5,
         isolation_level="AUTOCOMMIT",
     )
+    _dial_by(settings, engine)
+    return engine
+
+
+def _dial_by(settings: DatabaseSettings, engine: Engine) -> None:
+    """Have each new connection go to the address that the settings give at that time."""
+
+    @event.listens_for(engine, "do_connect")
+    def _add_address(_: Any, __: Any, ___: Any, parameters: dict[str, Any]) -> None:
+        address = settings.hostaddr()
+        if address:
+            parameters["hostaddr"] = address
 
 
 @contextmanager

@@ -36,19 +36,26 @@ class DatabaseSettings(BaseSettings):
         return value or None
 
     def url(self) -> URL:
-        """The SQLAlchemy URL, by the psycopg driver, with the address to dial where one was asked for."""
+        """The SQLAlchemy URL, by the psycopg driver."""
         url = make_url(self.database_url).set(drivername="postgresql+psycopg")
-        query: dict[str, str] = {"connect_timeout": str(self.database_connect_timeout_seconds)}
-        hostaddr = self.database_hostaddr or self._ipv4_of(url.host)
-        if hostaddr:
-            query["hostaddr"] = hostaddr
-        return url.update_query_dict(query)
+        return url.update_query_dict({"connect_timeout": str(self.database_connect_timeout_seconds)})
 
     def conninfo(self) -> str:
-        """The same as a libpq connection string."""
-        return self.url().set(drivername="postgresql").render_as_string(hide_password=False)
+        """A libpq connection string with the address to dial, looked up now: ask before each connection."""
+        url = self.url().set(drivername="postgresql")
+        address = self.hostaddr()
+        if address:
+            url = url.update_query_dict({"hostaddr": address})
+        return url.render_as_string(hide_password=False)
 
-    def _ipv4_of(self, host: str | None) -> str | None:
+    def hostaddr(self) -> str | None:
+        """The address to dial instead of the host's name, if there is one.
+
+        It is looked up each time, since a server that comes back may have another one.
+        """
+        if self.database_hostaddr:
+            return self.database_hostaddr
+        host = make_url(self.database_url).host
         if not self.database_force_ipv4 or not host or host.startswith("/"):
             return None
         try:

@@ -3,9 +3,9 @@
 from typing import Literal
 
 from alembic import context
-from sqlalchemy import create_engine, pool
 from sqlalchemy.schema import SchemaItem
 
+from db.session import sync_engine
 from db.settings import DatabaseSettings
 from db.tables import Base
 
@@ -24,8 +24,8 @@ def _settings() -> DatabaseSettings:
 
 
 def _run() -> None:
-    engine = create_engine(_settings().url(), poolclass=pool.NullPool)
-    with engine.connect() as connection:
+    engine = sync_engine(_settings(), pool_size=1)
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,

@@ -43,22 +43,7 @@ def bell(pool: str) -> str:
             "body": base64.b64encode(body.encode()).decode(),
             "content-encoding": "utf-8",
             "content-type": "application/json",
-            "headers": {
-                "lang": "py",
-                "task": SERVE_TASK,
-                "id": identifier,
-                "root_id": identifier,
-                "parent_id": None,
-                "group": None,
-                "argsrepr": repr((pool,)),
-                "kwargsrepr": "{}",
-                "origin": "augury",
-                "ignore_result": True,
-                "retries": 0,
-                "eta": None,
-                "expires": None,
-                "timelimit": [None, None],
-            },
+            "headers": _headers(identifier, pool),
             "properties": {
                 "correlation_id": identifier,
                 "reply_to": "",
@@ -70,6 +55,25 @@ def bell(pool: str) -> str:
             },
         }
     )
+
+
+def _headers(identifier: str, pool: str) -> dict[str, Any]:
+    return {
+        "lang": "py",
+        "task": SERVE_TASK,
+        "id": identifier,
+        "root_id": identifier,
+        "parent_id": None,
+        "group": None,
+        "argsrepr": repr((pool,)),
+        "kwargsrepr": "{}",
+        "origin": "augury",
+        "ignore_result": True,
+        "retries": 0,
+        "eta": None,
+        "expires": None,
+        "timelimit": [None, None],
+    }
 
 
 class News(msgspec.Struct, frozen=True):

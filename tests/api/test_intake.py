@@ -50,7 +50,7 @@ async def intake(
     """An intake with bells, closed afterwards."""
     client = Redis.from_url(redis_url, socket_timeout=0.25, retry=Retry(NoBackoff(), 0))
     bells = GatewayBells(client)
-    opened = Intake(database_url, bells, timeout_seconds=timeout_seconds, **options)
+    opened = Intake(lambda: database_url, bells, timeout_seconds=timeout_seconds, **options)
     try:
         yield opened
     finally:
