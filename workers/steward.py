@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db import deadlines, lanes, retention
 from db.partitions import drop_expired_partitions, ensure_partitions
-from db.session import sync_engine
+from db.session import sync_engine, transaction
 from db.settings import DatabaseSettings
 from workers import logs
 from workers.announcing import Announcer
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
 HOUSEKEEPING_SECONDS = 3600.0
+HOUSEKEEPING_RETRY_SECONDS = 60.0
 # Any constant will do, as long as nobody else locks it: "augury" in ASCII.
 LEADER_LOCK = 0x617567757279
 
@@ -112,6 +113,7 @@ class Steward:
         self._bells.ring(lanes.waiting_pools(self._engine))
         self._deliverer.run_due()
         if time.monotonic() >= self._housekeeping_at:
+            self._housekeeping_at = time.monotonic() + HOUSEKEEPING_RETRY_SECONDS
             self._keep_house()
             self._housekeeping_at = time.monotonic() + HOUSEKEEPING_SECONDS
 
@@ -119,7 +121,9 @@ class Steward:
         """Make the partitions to come, drop those that have expired, forget old keys."""
         now = datetime.now(UTC)
         before = now - timedelta(days=self._settings.retention_days)
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
+            # While it waits for its lock, everybody else waits behind it: better to come back later.
+            connection.execute(text("SET LOCAL lock_timeout = '1s'"))
             made = ensure_partitions(connection, now=now)
             dropped = drop_expired_partitions(connection, before=before)
         retention.forget(self._engine, before=before, keys_hours=self._settings.idempotency_hours)

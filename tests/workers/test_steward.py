@@ -157,3 +157,22 @@ def test_a_steward_outlives_restarts_of_the_database_and_of_redis(
             client.flushdb()
         wait_until(lambda: bells(yard) > 0, 10)
     yard.engine.dispose()
+
+
+@pytest.mark.slow
+def test_housekeeping_that_must_wait_for_a_lock_holds_up_nobody(yard: Yard) -> None:
+    partitions = "SELECT max(relid::text) FROM pg_partition_tree('predictions') WHERE relid::text ~ '_2'"
+    ((furthest,),) = yard.rows(partitions)
+    yard.run(f"DROP TABLE {furthest}")
+    with yard.engine.connect() as reader:
+        reader.exec_driver_sql("BEGIN")
+        reader.execute(text("SELECT count(*) FROM predictions"))
+        with steward_of(yard):
+            wait_until(lambda: yard.rows("SELECT 1 FROM pg_locks WHERE NOT granted") != [], 10)
+            began = time.monotonic()
+            yard.submit("goes on")
+            wait_until(lambda: bells(yard) > 0, 10)
+            assert time.monotonic() - began < 10
+        reader.exec_driver_sql("ROLLBACK")
+    # It comes back later, not at once.
+    assert yard.rows(f"SELECT to_regclass('{furthest}')") == [(None,)]
