@@ -38,7 +38,7 @@ test: $(TO_WORK)  ## Run the whole test suite; it starts the servers it needs (A
 	$(BIN)/python -m pytest $(ARGS)
 
 test-fast: $(TO_WORK)  ## Run the tests that take no more than about two seconds each
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
 
 bench: $(TO_WORK)  ## Measure, and print a table of ratios
 	$(BIN)/python -m benchmarks $(ARGS)

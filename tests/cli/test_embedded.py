@@ -22,6 +22,9 @@ from cli.embedded import EmbeddedServer, NoServerBinary, ServerDidNotStart, free
 from cli.postgres import DataOfAnotherMajorVersion, EmbeddedPostgres, postgres_binary
 from cli.valkey import EmbeddedValkey
 
+# Each starts servers or processes of its own.
+pytestmark = pytest.mark.slow
+
 
 def remember(url: str) -> None:
     with psycopg.connect(url) as connection:

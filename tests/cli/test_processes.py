@@ -22,6 +22,9 @@ from cli.processes import (
 )
 from tests.stack import wait_until
 
+# Each starts servers or processes of its own.
+pytestmark = pytest.mark.slow
+
 SLEEP = "import time; time.sleep(60)"
 DEAF = """
 import signal, time
