@@ -18,6 +18,9 @@ from model_types.text_generation.rows import Row
 from model_types.text_generation.sampling import RowSampler
 from model_types.text_generation.transformers import Transformers
 
+# Torch alone takes seconds to load.
+pytestmark = pytest.mark.slow
+
 TEXT = (RECITAL / "text.txt").read_text("utf-8").rstrip("\n")
 RAGGED = ["Alice was beginning", "There was", "she had peeped into the book her sister was reading", "Oh"]
 

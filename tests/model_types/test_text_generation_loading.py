@@ -23,6 +23,9 @@ from examples.demo_models import RECITAL
 from model_types.base import ModelUnavailable, VersionSpec
 from model_types.text_generation.transformers import Transformers
 
+# Torch alone takes seconds to load.
+pytestmark = pytest.mark.slow
+
 
 def loaded(path: Path | str, **options: Any) -> Transformers:
     """An engine that has loaded this folder."""
