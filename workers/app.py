@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 from billiard import current_process
-from celery import Celery, bootsteps, signals
+from celery import Celery, signals
 from celery.utils.log import get_multiprocessing_logger
 from kombu.entity import Queue
 
@@ -59,28 +59,8 @@ def _configuration() -> dict[str, Any]:
     }
 
 
-class _TakeForGood(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Spares the broker the acknowledgement of bells: kombu sends one for messages taken without, too."""
-
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-
-    def start(self, parent: Any) -> None:
-        channel = parent.task_consumer.channel
-        acknowledge = channel.basic_ack
-
-        def acknowledge_if_noted(delivery_tag: str, multiple: bool = False) -> None:
-            try:
-                channel.qos.get(delivery_tag)
-            except KeyError:
-                return
-            acknowledge(delivery_tag, multiple)
-
-        channel.basic_ack = acknowledge_if_noted
-
-
 app = Celery("augury")
 app.add_defaults(_configuration)
-app.steps["consumer"].add(_TakeForGood)
 
 
 class _Worker:
