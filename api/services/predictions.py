@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -64,12 +65,7 @@ async def create(
         record = _accepted(submission, version, examined.values)
         if not wait_seconds:
             return record
-
-        async def look() -> News | None:
-            return _news_in(await get(gateway, principal, submission.id))
-
-        news = await gateway.waiting.news(future, look, seconds=wait_seconds)
-    return record if news is None else _with(record, news)
+        return await _awaited(gateway, principal, record, future, wait_seconds)
 
 
 def _submission(
@@ -196,11 +192,22 @@ async def _replay(
         record = await get(gateway, principal, prediction_id)
         if not watched or wait_seconds is None or record.status in TERMINAL:
             return record
+        return await _awaited(gateway, principal, record, future, wait_seconds)
 
-        async def look() -> News | None:
-            return _news_in(await get(gateway, principal, prediction_id))
 
-        news = await gateway.waiting.news(future, look, seconds=wait_seconds)
+async def _awaited(
+    gateway: Gateway,
+    principal: Principal,
+    record: PredictionRecord,
+    future: asyncio.Future[News],
+    seconds: float,
+) -> PredictionRecord:
+    """The prediction as it ended within `seconds`, else as it was."""
+
+    async def look() -> News | None:
+        return _news_in(await get(gateway, principal, record.id))
+
+    news = await gateway.waiting.news(future, look, seconds=seconds)
     return record if news is None else _with(record, news)
 
 
