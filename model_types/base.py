@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from pydantic import BaseModel
+
+from model_types.batching import BatchSession
+from model_types.errors import DeviceLost, ModelUnavailable
+from model_types.trust import Trust
+
+__all__ = [
+    "BatchSession",
+    "DeviceLost",
+    "Failure",
+    "ModelType",
+    "ModelUnavailable",
+    "OutputFile",
+    "Session",
+    "TypeInfo",
+    "VersionSpec",
+]
 
 DEFAULT_MAX_BATCH = 32
 DEFAULT_BUDGET = 1 << 30
@@ -18,7 +35,9 @@ class VersionSpec:
     """What a lane needs to know in order to load one version.
 
     `path` is a folder or a Hugging Face repository id, `options` what the version's author may tune
-    (`dtype`, `max_batch`, `budget`, `max_wait_ms`, `execution_timeout_seconds`, `memory_mb`).
+    (`dtype`, `max_batch`, `pass_rows`, `pass_budget`, `max_wait_ms`, `execution_timeout_seconds`,
+    `memory_mb`). `trust` says whose pickles and code may run, `may_download` whether a repository may be
+    fetched now.
     """
 
     id: str
@@ -28,6 +47,20 @@ class VersionSpec:
     path: str
     revision: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    trust: Trust = field(default_factory=Trust)
+    may_download: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file anywhere in an output; clients find its URL in its place.
+
+    `name` is its last part there, such as `out-0.png`, and tells outputs of one prediction apart.
+    """
+
+    name: str
+    media_type: str
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +105,20 @@ class Session(Protocol):
 
 
 class ModelType(ABC):
-    """An engine of one model type: loads a version and turns batches of inputs into outputs."""
+    """An engine of one model type: loads a version and turns batches of inputs into outputs.
+
+    `load` sets `spec`; the registry sets `info`.
+    """
 
     spec: VersionSpec
+    info: TypeInfo
 
     @abstractmethod
     def load(self, version: VersionSpec, device: str) -> None:
         """Load the weights onto `device` ("cpu", "cuda:0", "mps"). Raises `ModelUnavailable`."""
 
     def prepare(self, value: Any) -> Any:
-        """Turn a validated input into what `predict` takes (fetch, decode, tokenise).
+        """Turn a validated input, its files fetched and decoded, into what `predict` takes (tokenise, scale).
 
         Runs in another thread, while the device computes the batch before. A `ValueError` fails
         this prediction alone, as `invalid_input`.
@@ -90,16 +127,54 @@ class ModelType(ABC):
 
     @abstractmethod
     def predict(self, batch: Sequence[Any]) -> Sequence[Any | Failure]:
-        """Outputs of a batch of prepared inputs, one each, in their order."""
+        """Outputs of a batch of prepared inputs, one each, in their order.
+
+        Where it raises, the session tries parts of the batch; a `Failure` among the outputs is final.
+        """
 
     def session(self) -> Session:
-        """A new session; continuous types return their own."""
-        return BatchSession(self.predict, max_batch=self.max_batch)
+        """A new session: by default passes over rows of like size. Continuous types return their own."""
+        return BatchSession(self)
+
+    def size(self, prepared: Any) -> int:
+        """How large a row this one is in a pass, at least 1: tokens, seconds, pixels times steps."""
+        return 1
+
+    def batch_key(self, prepared: Any) -> Hashable:
+        """Only those with equal keys may share a pass."""
+        return None
+
+    def cancel(self, prepared: Any) -> None:  # noqa: B027 - optional hook
+        """Have a running pass stop working for this one as soon as it can. Called from another thread."""
+
+    def progress(self, prepared: Any) -> float | None:
+        """How far this one has come in a running pass, 0 to 1. Called from another thread."""
+        return None
 
     @property
     def max_batch(self) -> int:
-        """How many predictions may share one batch."""
-        return int(self.spec.options.get("max_batch", DEFAULT_MAX_BATCH))
+        """How many predictions may be in a session, running or waiting for their pass."""
+        return self._option("max_batch", self.info.max_batch)
+
+    @property
+    def pass_rows(self) -> int:
+        """How many rows may share a pass."""
+        return self._option("pass_rows", self.max_batch)
+
+    @property
+    def pass_budget(self) -> int:
+        """What a pass may be padded to: rows times the largest size."""
+        return self._option("pass_budget", DEFAULT_BUDGET)
+
+    @property
+    def pass_waste(self) -> float:
+        """Which share of a pass may be padding; where padding costs nothing, all."""
+        return 1.0
+
+    @cached_property
+    def padded_limit(self) -> int:
+        """What a pass is padded to at most now: less than `pass_budget` once memory has run out."""
+        return self.pass_budget
 
     def warm_up(self) -> None:  # noqa: B027 - optional hook
         """Run once after loading, so that the first prediction does not pay for it."""
@@ -111,33 +186,8 @@ class ModelType(ABC):
         """Memory that the loaded weights hold; 0 where it does not matter."""
         return 0
 
-
-class BatchSession:
-    """A static batch: everything that has joined runs in one `step()`, and the session is empty again."""
-
-    def __init__(
-        self, predict: Callable[[Sequence[Any]], Sequence[Any | Failure]], *, max_batch: int
-    ) -> None:
-        self._predict = predict
-        self._max_batch = max_batch
-        self._waiting: dict[str, Any] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def room(self) -> int:
-        return self._max_batch - len(self._waiting)
-
-    def add(self, key: str, prepared: Any) -> None:
-        self._waiting[key] = prepared
-
-    def cancel(self, key: str) -> None:
-        self._waiting.pop(key, None)
-
-    def step(self) -> Mapping[str, Any | Failure]:
-        batch, self._waiting = self._waiting, {}
-        outputs = self._predict(list(batch.values()))
-        return dict(zip(batch, outputs, strict=True))
+    def _option(self, name: str, default: int) -> int:
+        return int(self.spec.options.get(name, default))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +213,3 @@ class TypeInfo:
     def input_schema(self) -> dict[str, Any]:
         """The JSON Schema (draft 2020-12) of this type's input."""
         return self.Input.model_json_schema()
-
-
-class ModelUnavailable(Exception):
-    """The version cannot be loaded here; the message says which file and why."""

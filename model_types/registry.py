@@ -64,7 +64,9 @@ def engine(spec: VersionSpec) -> ModelType:
         raise ModelUnavailable(
             f"the engine {spec.engine!r} of {info.name} cannot be imported here: {error}"
         ) from error
-    return engine_class()
+    model = engine_class()
+    model.info = info
+    return model
 
 
 @cache

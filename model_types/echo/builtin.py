@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_types.base import Failure, ModelType, VersionSpec
-from model_types.echo import INFO, Input
+from model_types.echo import Input
 
 
 @dataclass(slots=True)
@@ -70,10 +70,6 @@ class Echo(ModelType):
 
     def load(self, version: VersionSpec, device: str) -> None:
         self.spec = version
-
-    @property
-    def max_batch(self) -> int:
-        return int(self.spec.options.get("max_batch", INFO.max_batch))
 
     def prepare(self, value: Any) -> Input:
         return Input.model_validate(value)

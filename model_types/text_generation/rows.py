@@ -33,6 +33,6 @@ class Row:
         return self.greedy and self.repetition_penalty == 1
 
     @property
-    def work(self) -> tuple[int, int]:
-        """What to sort by, so that neighbours waste little on each other: tokens to write, tokens to read."""
-        return self.max_new_tokens, len(self.ids)
+    def size(self) -> int:
+        """How many tokens it may come to, read and written."""
+        return len(self.ids) + self.max_new_tokens

@@ -32,7 +32,8 @@ def engine(case: Case) -> Iterator[ModelType]:
 @pytest.fixture(scope="session")
 def recital() -> Iterator[Transformers]:
     """The shipped demo model, which knows a text by heart."""
-    loaded = Transformers()
+    loaded = registry.engine(TEXT_GENERATION.spec)
+    assert isinstance(loaded, Transformers)
     loaded.load(TEXT_GENERATION.spec, "cpu")
     yield loaded
     loaded.unload()

@@ -16,6 +16,13 @@ def prepared(engine: ModelType, case: Case) -> list[Any]:
     return [engine.prepare(value) for value in case.inputs]
 
 
+def joined(engine: ModelType, batch: list[Any]) -> Session:
+    session = engine.session()
+    for index, item in enumerate(batch):
+        session.add(str(index), item)
+    return session
+
+
 def run(session: Session) -> dict[str, Any]:
     outcomes: dict[str, Any] = {}
     while len(session):
@@ -81,9 +88,7 @@ def test_the_place_in_the_batch_does_not_matter(engine: ModelType, case: Case) -
 
 
 def test_a_session_gives_what_predict_gives(engine: ModelType, case: Case) -> None:
-    session = engine.session()
-    for index, item in enumerate(prepared(engine, case)):
-        session.add(str(index), item)
+    session = joined(engine, prepared(engine, case))
     assert len(session) == len(case.inputs)
     outcomes = run(session)
     expected = engine.predict(prepared(engine, case))
@@ -91,23 +96,20 @@ def test_a_session_gives_what_predict_gives(engine: ModelType, case: Case) -> No
 
 
 def test_one_bad_item_fails_alone(engine: ModelType, case: Case) -> None:
-    batch = prepared(engine, case)
-    expected = list(engine.predict(batch))
+    expected = run(joined(engine, prepared(engine, case)))
     batch = prepared(engine, case)
     batch[3] = case.spoil(batch[3])
-    outcomes = list(engine.predict(batch))
-    failure = outcomes.pop(3)
-    expected.pop(3)
+    outcomes = run(joined(engine, batch))
+    failure = outcomes.pop("3")
     assert isinstance(failure, Failure)
     assert failure.code == "model_error"
     assert "\n" not in failure.message
+    expected.pop("3")
     assert outcomes == expected
 
 
 def test_what_is_cancelled_between_steps_does_not_come_out(engine: ModelType, case: Case) -> None:
-    session = engine.session()
-    for index, item in enumerate(prepared(engine, case)):
-        session.add(str(index), item)
+    session = joined(engine, prepared(engine, case))
     session.cancel("5")
     session.cancel("never was here")
     outcomes = run(session)

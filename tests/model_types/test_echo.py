@@ -10,12 +10,14 @@ import time
 import pytest
 
 from model_types.base import Failure, VersionSpec
+from model_types.echo import INFO
 from model_types.echo.builtin import Echo
 
 
 @pytest.fixture
 def echo() -> Echo:
     engine = Echo()
+    engine.info = INFO
     engine.load(VersionSpec(id="1", model="demo/echo", model_type="echo", engine="builtin", path=""), "cpu")
     return engine
 
@@ -66,7 +68,8 @@ def test_echoes_of_one_batch_sleep_together(echo: Echo) -> None:
 def test_a_crash_kills_its_own_process() -> None:
     program = (
         "from model_types.base import VersionSpec\n"
-        "from model_types.echo.builtin import Echo\n"
+        "from model_types.echo import INFO
+from model_types.echo.builtin import Echo\n"
         "echo = Echo()\n"
         "echo.predict([echo.prepare({'text': '', 'crash': True})])\n"
         "print('survived')\n"

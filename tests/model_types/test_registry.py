@@ -112,7 +112,7 @@ def test_an_engine_whose_library_is_missing_is_unavailable(tmp_path: Path) -> No
     )
     finished = python(program, tmp_path)
     last_line = finished.stderr.splitlines()[-1]
-    assert last_line.startswith("model_types.base.ModelUnavailable: the engine 'absent' of doubling")
+    assert last_line.startswith("model_types.errors.ModelUnavailable: the engine 'absent' of doubling")
     assert "a_library_that_is_not_there" in last_line
 
 

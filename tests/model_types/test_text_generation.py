@@ -202,7 +202,7 @@ def test_a_cancelled_row_makes_nobody_wait_for_it(recital: Transformers) -> None
 
 def test_a_session_gives_the_oldest_its_pass_first_and_lets_others_join(recital: Transformers) -> None:
     session = recital.session()
-    size = recital.rows_per_pass
+    size = recital.pass_rows
 
     def join(key: str, length: int) -> None:
         session.add(key, recital.prepare({"prompt": "Alice", "max_new_tokens": length, "temperature": 0}))
@@ -265,11 +265,16 @@ def test_a_row_too_big_for_the_memory_fails_alone(recital: Transformers) -> None
         recital.prepare({"prompt": "Alice was", "max_new_tokens": 10, "temperature": 0}) for _ in range(4)
     ]
     rows[2] = Row(ids=[65], max_new_tokens=2**47, temperature=1.0)
-    outcomes = list(recital.predict(rows))
-    failure = outcomes.pop(2)
+    session = recital.session()
+    for index, row in enumerate(rows):
+        session.add(str(index), row)
+    outcomes: dict[str, Any] = {}
+    while len(session):
+        outcomes |= session.step()
+    failure = outcomes.pop("2")
     assert isinstance(failure, Failure)
     assert failure.code == "out_of_memory"
-    assert outcomes == [continuation("Alice was", 10)] * 3
+    assert list(outcomes.values()) == [continuation("Alice was", 10)] * 3
 
 
 def test_the_weights_take_as_much_memory_as_they_are_large(recital: Transformers) -> None:

@@ -1,0 +1,71 @@
+"""Fields of an input that name a file, and where they are in an input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+MediaKind = Literal["image", "mask", "audio"]
+
+
+@dataclass(slots=True)
+class InputFile:
+    """A file as an input names it, and what it holds once a lane has fetched and decoded it.
+
+    `reference` is an http(s) URL, a `data:` URI, bare base64, or a file that this server keeps. `content`
+    is None at the gateway; an engine's `prepare` finds there
+
+    - of an image: a `PIL.Image.Image` in RGB, upright (EXIF orientation applied); of a mask: in L;
+    - of audio: a `Sound`, mono float32 samples at 16 kHz.
+    """
+
+    reference: str
+    kind: MediaKind = "image"
+    content: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Marks a field of an `Input` as a file of this kind; in JSON it is a string."""
+
+    kind: MediaKind
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def named(reference: str) -> InputFile:
+            return InputFile(reference, self.kind)
+
+        from_text = core_schema.no_info_after_validator_function(named, core_schema.str_schema(min_length=1))
+        return core_schema.union_schema(
+            [core_schema.is_instance_schema(InputFile), from_text],
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda file: file.reference),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "minLength": 1, "x-media": self.kind}
+
+
+ImageInput = Annotated[InputFile, Media("image")]
+MaskInput = Annotated[InputFile, Media("mask")]
+AudioInput = Annotated[InputFile, Media("audio")]
+
+
+def files_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], InputFile]]:
+    """Every file of a validated input, with its path: `("messages", "0", "image")`."""
+    if isinstance(value, InputFile):
+        yield path, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from files_in(getattr(value, name), (*path, name))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from files_in(item, (*path, str(index)))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from files_in(item, (*path, str(name)))
