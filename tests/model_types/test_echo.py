@@ -68,8 +68,7 @@ def test_echoes_of_one_batch_sleep_together(echo: Echo) -> None:
 def test_a_crash_kills_its_own_process() -> None:
     program = (
         "from model_types.base import VersionSpec\n"
-        "from model_types.echo import INFO
-from model_types.echo.builtin import Echo\n"
+        "from model_types.echo.builtin import Echo\n"
         "echo = Echo()\n"
         "echo.predict([echo.prepare({'text': '', 'crash': True})])\n"
         "print('survived')\n"
