@@ -9,24 +9,15 @@ from typing import Any
 
 import torch
 from jinja2 import TemplateError
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    LogitsProcessorList,
-    StoppingCriteriaList,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from model_types import weights
 from model_types.base import Failure, ModelType, VersionSpec
 from model_types.batching import release_cached_memory
 from model_types.text_generation.rows import Row
-from model_types.text_generation.sampling import RowSampler
 from model_types.text_generation.schema import DEFAULT_NEW_TOKENS, Input
-from model_types.text_generation.stopping import RowStopping, cut
+from model_types.text_generation.writing import Writer
 
-# Decoded before the continuation and cut off again: some tokenizers drop the space that a text begins with.
-CONTEXT_TOKENS = 6
 # This many keep a CPU busy: one thread ran 64 ragged prompts 1.4 times (0.8 M parameters) to 2.5 times (24 M)
 # as fast in four passes over rows of like length as in one pass.
 CPU_ROWS_PER_PASS = 16
@@ -38,7 +29,7 @@ class Transformers(ModelType):
     # Any: the annotations of `generate` and of the tokenizers fit no concrete class.
     _model: Any
     _tokenizer: Any
-    _end_ids: list[int]
+    _writer: Writer
     _context_tokens: int | None
 
     @property
@@ -53,9 +44,7 @@ class Transformers(ModelType):
         self._tokenizer = weights.load_processor(AutoTokenizer, version)
         self._model = weights.load(AutoModelForCausalLM, version, device)
         self._context_tokens = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        self._end_ids = _ids(self._model.generation_config.eos_token_id) or _ids(self._tokenizer.eos_token_id)
-        # The defaults that come with a model (a temperature, a penalty) are not what our schema promises.
-        self._model.generation_config = GenerationConfig()
+        self._writer = Writer(self._model, self._tokenizer)
 
     def prepare(self, value: Any) -> Row:
         """Tokenise an `Input`, or a dict that makes one. `ValueError` where the model cannot take it."""
@@ -73,7 +62,7 @@ class Transformers(ModelType):
         )
 
     def predict(self, batch: Sequence[Row]) -> Sequence[str | Failure]:
-        return self._generate(batch) if batch else []
+        return self._writer.write(batch) if batch else []
 
     def size(self, prepared: Row) -> int:
         return prepared.size
@@ -82,20 +71,15 @@ class Transformers(ModelType):
         prepared.cancelled = True
 
     def warm_up(self) -> None:
-        self._generate([Row(ids=[self._pad_id], max_new_tokens=2)])
+        self._writer.write([Row(ids=[self._writer.pad_id], max_new_tokens=2)])
 
     def memory_bytes(self) -> int:
         return weights.memory_bytes(self._model)
 
     def unload(self) -> None:
-        del self._model, self._tokenizer
+        del self._model, self._tokenizer, self._writer
         gc.collect()
         release_cached_memory()
-
-    @property
-    def _pad_id(self) -> int:
-        pad_id = _ids(self._tokenizer.pad_token_id) or self._end_ids or [0]
-        return pad_id[0]
 
     def _tokenise(self, request: Input) -> list[int]:
         if request.messages is None:
@@ -133,44 +117,3 @@ class Transformers(ModelType):
         else:
             wanted = request.max_new_tokens or DEFAULT_NEW_TOKENS
         return wanted if room is None else min(wanted, room)
-
-    @torch.inference_mode()
-    def _generate(self, rows: Sequence[Row]) -> list[str]:
-        device = self._model.device
-        width = max(len(row.ids) for row in rows)
-        padded = [[self._pad_id] * (width - len(row.ids)) + row.ids for row in rows]
-        mask = [[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in rows]
-        samplers = LogitsProcessorList()
-        if not all(row.takes_scores_as_they_are for row in rows):
-            samplers.append(RowSampler(rows, width, device))
-        output = self._model.generate(
-            torch.tensor(padded, device=device),
-            attention_mask=torch.tensor(mask, device=device),
-            generation_config=GenerationConfig(
-                max_new_tokens=max(row.max_new_tokens for row in rows),
-                eos_token_id=self._end_ids or None,
-                pad_token_id=self._pad_id,
-            ),
-            logits_processor=samplers,
-            stopping_criteria=StoppingCriteriaList([RowStopping(rows, width, self._tokenizer, device)]),
-        )
-        return [self._text(row, ids) for row, ids in zip(rows, output[:, width:].tolist(), strict=True)]
-
-    def _text(self, row: Row, written: list[int]) -> str:
-        written = written[: row.max_new_tokens]
-        ends = [written.index(end) for end in self._end_ids if end in written]
-        written = written[: min(ends, default=len(written))]
-        context = row.ids[-CONTEXT_TOKENS:]
-        before = self._decode(context)
-        text = self._decode(context + written)
-        return cut(text[len(before) :] if text.startswith(before) else self._decode(written), row.stop)
-
-    def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-
-def _ids(ids: int | list[int] | None) -> list[int]:
-    """Transformers says "no token", "one token" and "any of these" in three types."""
-    if ids is None:
-        return []
-    return [ids] if isinstance(ids, int) else list(ids)

@@ -1,0 +1,76 @@
+"""Writing: one `generate` over rows of any length, each with its own sampling, limits and stop strings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+from model_types.text_generation.rows import Row
+from model_types.text_generation.sampling import RowSampler
+from model_types.text_generation.stopping import RowStopping, cut
+
+# Decoded before the continuation and cut off again: some tokenizers drop the space that a text begins with.
+CONTEXT_TOKENS = 6
+
+
+class Writer:
+    """Has a model write what follows each row's tokens, and tells it as text.
+
+    The defaults that come with a model (a temperature, a penalty) are not what our schemas promise: they are
+    forgotten here, all but the tokens that end a text.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, end_ids: Sequence[int] = ()) -> None:
+        """`model` is anything that has `generate`; `end_ids` end a text, if the model does not say which."""
+        self._model = model
+        self._tokenizer = tokenizer
+        own_ids = token_ids(model.generation_config.eos_token_id) or token_ids(tokenizer.eos_token_id)
+        self._end_ids = list(end_ids) or own_ids
+        self.pad_id = (token_ids(tokenizer.pad_token_id) or self._end_ids or [0])[0]
+        model.generation_config = GenerationConfig()
+
+    @torch.inference_mode()
+    def write(self, rows: Sequence[Row], **inputs: Any) -> list[str]:
+        """The rows' texts; `inputs` go to `generate` beside the tokens, which are padded on the left."""
+        device = self._model.device
+        width = max(len(row.ids) for row in rows)
+        padded = [[self.pad_id] * (width - len(row.ids)) + row.ids for row in rows]
+        mask = [[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in rows]
+        samplers = LogitsProcessorList()
+        if not all(row.takes_scores_as_they_are for row in rows):
+            samplers.append(RowSampler(rows, width, device))
+        output = self._model.generate(
+            torch.tensor(padded, device=device),
+            attention_mask=torch.tensor(mask, device=device),
+            generation_config=GenerationConfig(
+                max_new_tokens=max(row.max_new_tokens for row in rows),
+                eos_token_id=self._end_ids or None,
+                pad_token_id=self.pad_id,
+            ),
+            logits_processor=samplers,
+            stopping_criteria=StoppingCriteriaList([RowStopping(rows, width, self._tokenizer, device)]),
+            **inputs,
+        )
+        return [self._text(row, ids) for row, ids in zip(rows, output[:, width:].tolist(), strict=True)]
+
+    def _text(self, row: Row, written: list[int]) -> str:
+        written = written[: row.max_new_tokens]
+        ends = [written.index(end) for end in self._end_ids if end in written]
+        written = written[: min(ends, default=len(written))]
+        context = row.ids[-CONTEXT_TOKENS:]
+        before = self._decode(context)
+        text = self._decode(context + written)
+        return cut(text[len(before) :] if text.startswith(before) else self._decode(written), row.stop)
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def token_ids(ids: int | list[int] | None) -> list[int]:
+    """Transformers says "no token", "one token" and "any of these" in three types."""
+    if ids is None:
+        return []
+    return [ids] if isinstance(ids, int) else list(ids)
