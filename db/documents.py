@@ -13,7 +13,8 @@ from sqlalchemy import Row
 class PredictionRecord:
     """A prediction and what the queue says of it; `model` is `owner/name`, None once it is deleted.
 
-    While a lane works on it, `status` is `processing` and `started_at` is when the lane claimed it.
+    While a lane works on it, `status` is `processing`, `started_at` is when the lane claimed it, and
+    `progress` is how far it has come, 0 to 1, where its model can tell.
     """
 
     id: str
@@ -31,6 +32,7 @@ class PredictionRecord:
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+    progress: float | None = None
 
 
 # To be read with `SELECT {RECORD_COLUMNS} FROM … p {RECORD_JOINS}`, `p` being `predictions`.
@@ -38,7 +40,8 @@ RECORD_COLUMNS = """
     p.id, p.owner_id, p.model_id, m.owner || '/' || m.name AS model, p.version_id,
     CASE WHEN q.lane IS NULL THEN p.status ELSE 'processing' END AS status,
     p.input, p.output, p.error, p.failure, p.webhook, coalesce(q.attempt, p.attempts) AS attempts,
-    p.created_at, coalesce(p.started_at, q.claimed_at) AS started_at, p.completed_at
+    p.created_at, coalesce(p.started_at, q.claimed_at) AS started_at, p.completed_at,
+    CASE WHEN q.lane IS NOT NULL THEN q.progress END AS progress
 """
 RECORD_JOINS = "LEFT JOIN models m ON m.id = p.model_id LEFT JOIN queue q ON q.id = p.id"
 
@@ -73,6 +76,8 @@ def prediction_document(record: PredictionRecord, *, base_url: str) -> dict[str,
         "metrics": _metrics(record),
         "urls": {"get": here, "cancel": f"{here}/cancel"},
     }
+    if record.progress is not None:
+        document["progress"] = record.progress
     if record.webhook is not None:
         document["webhook"] = record.webhook
     return document

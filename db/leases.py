@@ -106,7 +106,8 @@ _CLAIM = text(
         FROM head WINDOW best AS (ORDER BY rank, id)
     ),
     mine AS (
-        UPDATE queue q SET lane = :lane, attempt = q.attempt + 1, claimed_at = clock_timestamp()
+        UPDATE queue q
+        SET lane = :lane, attempt = q.attempt + 1, claimed_at = clock_timestamp(), progress = NULL
         WHERE q.id = ANY (ARRAY(
             SELECT id FROM fit
             WHERE place <= :limit AND (place = 1 OR (total <= :budget AND losses = 0))
@@ -154,6 +155,21 @@ _HELD = text(
     FROM unnest(CAST(:ids AS text[]), CAST(:lanes AS text[]), CAST(:attempts AS int[]))
          AS held(id, lane, attempt)
     JOIN queue q USING (id, lane, attempt)
+    """
+)
+
+# Rows that somebody is about to end are passed over: this waits for nobody, so it deadlocks with nobody.
+_NOTE_PROGRESS = text(
+    """
+    WITH held AS MATERIALIZED (
+        SELECT q.id, told.progress
+        FROM unnest(CAST(:ids AS text[]), CAST(:lanes AS text[]), CAST(:attempts AS int[]),
+                    CAST(:shares AS real[])) AS told(id, lane, attempt, progress)
+        JOIN queue q USING (id, lane, attempt)
+        FOR NO KEY UPDATE OF q SKIP LOCKED
+    )
+    UPDATE queue q SET progress = held.progress FROM held WHERE q.id = held.id
+    RETURNING set_config('synchronous_commit', 'off', true)
     """
 )
 
@@ -243,6 +259,12 @@ class Leases:
         """The ids of those that are still this lane's: not cancelled, not expired, not taken back."""
         with self._engine.connect() as connection:
             return set(connection.scalars(_HELD, _names(leases)))
+
+    def note_progress(self, shares: Sequence[tuple[Lease, float]]) -> None:
+        """Write how far leased predictions have come, 0 to 1; of those whose lease is lost, nothing."""
+        parameters = _names(lease for lease, _ in shares) | {"shares": [share for _, share in shares]}
+        with self._engine.connect() as connection:
+            connection.execute(_NOTE_PROGRESS, parameters)
 
     def give_back(self, leases: Iterable[Lease]) -> list[str]:
         """Let predictions that have not begun wait again, in their old place. Returns their ids."""

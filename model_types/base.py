@@ -77,7 +77,7 @@ class Failure:
 class Session(Protocol):
     """One version at work: predictions join it, `step()` moves all of them, and they leave when done.
 
-    Only `cancel` may be called from another thread.
+    Only `cancel` and `progress` may be called from another thread.
     """
 
     def room(self) -> int:
@@ -97,6 +97,13 @@ class Session(Protocol):
 
     def cancel(self, key: str) -> None:
         """Drop this one at the next step's edge. Unknown keys are ignored. Safe from any thread."""
+        ...
+
+    def progress(self) -> Mapping[str, float]:
+        """How far those at work have come, 0 to 1; without those of which nobody can tell.
+
+        Safe from any thread.
+        """
         ...
 
     def __len__(self) -> int:

@@ -30,6 +30,7 @@ from workers.broker import BrokerSettings
 from workers.devices import choose_device
 from workers.events import Observer
 from workers.finishing import Finisher
+from workers.progress import ProgressReporter
 from workers.residency import MEBIBYTE, Residency
 from workers.runner import Runner
 from workers.settings import WorkerSettings
@@ -73,6 +74,7 @@ class Lane:
         self._bells = Bells(client)
         self._announcer = Announcer(client, self._bells)
         self._leases = Leases(self._engine, new_id())
+        self._progress = ProgressReporter(self._leases)
         self._finisher = Finisher(self._leases, self._announcer.ended, observer)
         self._residency = Residency(
             self._find,
@@ -128,7 +130,7 @@ class Lane:
         )
 
     def _live(self) -> None:
-        """Beat, watch for predictions that are not ours any more, and for a step that hangs."""
+        """Beat, watch for predictions that are not ours any more and for a step that hangs, tell progress."""
         next_beat = 0.0
         while not self._closed.wait(PULSE_SECONDS if self._registered.is_set() else 0.0):
             faulthandler.dump_traceback_later(
@@ -139,6 +141,7 @@ class Lane:
                     self._beat()
                     next_beat = time.monotonic() + self._settings.lease_seconds / BEATS_PER_LEASE
                 self._drop_lost()
+                self._progress.report(self._runner.work)
                 self._end_hanging()
             except SQLAlchemyError as error:
                 logger.warning("the lane cannot reach the database: %s", error.args[0])

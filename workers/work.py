@@ -49,7 +49,8 @@ def prepare(resident: Resident, lease: Lease) -> Job | Outcome:
 class Work:
     """A version's session and the predictions in it.
 
-    The lane's main thread calls `join` and `step`; its pulse calls `leases`, `drop` and `overdue_seconds`.
+    The lane's main thread calls `join` and `step`; its pulse calls `leases`, `progress`, `drop`
+    and `overdue_seconds`.
     """
 
     def __init__(self, resident: Resident) -> None:
@@ -109,6 +110,11 @@ class Work:
         """What is in the session now."""
         with self._lock:
             return [job.lease for job in self._jobs.values()]
+
+    def progress(self) -> list[tuple[Lease, float]]:
+        """How far those at work have come, 0 to 1, as far as the session tells."""
+        shares = self._session.progress()
+        return [(lease, shares[lease.id]) for lease in self.leases() if lease.id in shares]
 
     def drop(self, ids: Iterable[str]) -> None:
         """Have these leave at the next step's edge, without an outcome: they are not ours any more."""

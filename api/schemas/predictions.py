@@ -50,6 +50,9 @@ class Prediction(BaseModel):
     output: Any = None
     error: str | None = Field(None, description="Why it failed, for people.")
     failure: str | None = Field(None, description="Why it failed, for machines.")
+    progress: float | None = Field(
+        None, description="How far it has come, 0 to 1: while it is processing, where its model can tell."
+    )
     attempts: int = 0
     created_at: datetime
     started_at: datetime | None = None

@@ -221,6 +221,7 @@ def _with(record: PredictionRecord, news: News) -> PredictionRecord:
         attempts=news.attempts,
         started_at=news.started_at,
         completed_at=news.completed_at,
+        progress=None,
     )
 
 

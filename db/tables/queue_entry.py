@@ -1,6 +1,6 @@
 """The queue: one narrow row for each prediction that is not terminal yet."""
 
-from sqlalchemy import Double, Index, Integer, SmallInteger, Text, func, text
+from sqlalchemy import REAL, Double, Index, Integer, SmallInteger, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.base import Base, Id, Key, Moment
@@ -40,3 +40,6 @@ class QueueEntry(Base):
         SmallInteger, server_default="0", comment="how many lanes died with it"
     )
     claimed_at: Mapped[Moment | None]
+    progress: Mapped[float | None] = mapped_column(
+        REAL, comment="how far the lane has come with it, 0 to 1, where that takes seconds"
+    )

@@ -25,6 +25,11 @@ class Progress:
         """How long each of its steps takes."""
         return self.input.sleep / self.input.steps
 
+    @property
+    def share(self) -> float:
+        """How far it has come, 0 to 1."""
+        return 1 - self.steps_left / self.input.steps
+
     def outcome(self) -> str | Failure:
         """What it comes to in the end."""
         return self.input.text if self.input.fail is None else Failure("model_error", self.input.fail)
@@ -48,6 +53,9 @@ class EchoSession:
 
     def cancel(self, key: str) -> None:
         self._members.pop(key, None)
+
+    def progress(self) -> Mapping[str, float]:
+        return {key: member.share for key, member in list(self._members.items())}
 
     def step(self) -> Mapping[str, Any | Failure]:
         members = list(self._members.items())

@@ -48,6 +48,7 @@ def scans(plan: dict[str, Any], table: str) -> Iterator[tuple[str, str | None]]:
 
 CLAIM = {"lane": "l", "pool": POOL, "version": "v1", "limit": 32, "budget": 100, "step": 1.0}
 OUTCOME = {"id": "0", "lane": "l", "attempt": 1, "status": "failed", "error": "e", "failure": "f"}
+NOTE_PROGRESS = {"ids": ["0"] * 8, "lanes": ["l"] * 8, "attempts": [1] * 8, "shares": [0.5] * 8}
 FINISH = {"outcomes": json.dumps([OUTCOME] * 8), "lanes": ["l"]}
 
 
@@ -58,8 +59,9 @@ FINISH = {"outcomes": json.dumps([OUTCOME] * 8), "lanes": ["l"]}
         (leases._WAITING, {"pool": POOL}, "ix_queue_order"),
         (leases._CLAIM, CLAIM, "ix_queue_order"),
         (leases._FINISH, FINISH, "pk_queue"),
+        (leases._NOTE_PROGRESS, NOTE_PROGRESS, "pk_queue"),
     ],
-    ids=["waiting", "claim", "finish"],
+    ids=["waiting", "claim", "finish", "progress"],
 )
 def test_lanes_read_a_long_queue_by_its_indexes_only(
     long_queue: Sessions, statement: Any, parameters: dict[str, Any], index: str, mode: str
