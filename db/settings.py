@@ -1,4 +1,4 @@
-"""Where the database is."""
+"""Where what is durable is: the database, and the store of files."""
 
 from __future__ import annotations
 
@@ -63,6 +63,24 @@ class DatabaseSettings(BaseSettings):
         except ValueError:
             return _first_ipv4(host)
         return None
+
+
+class BlobSettings(BaseSettings):
+    """Settings of the store of files, read from the environment and `.env`."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore")
+
+    blob_store: str = Field(
+        ".augury/blobs", min_length=1, description="Where files are kept: a directory, or s3://bucket/prefix."
+    )
+
+    @field_validator("blob_store")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if separator and (scheme != "s3" or not rest.strip("/")):
+            raise ValueError("must be a directory, or a URL such as s3://bucket/prefix")
+        return value.rstrip("/") or "/"
 
 
 def _first_ipv4(host: str) -> str | None:
