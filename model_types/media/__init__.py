@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
-from model_types.media.fields import AudioInput, ImageInput, InputFile, MaskInput, Media, files_in
+from model_types.media.fields import (
+    AudioInput,
+    ImageInput,
+    InputFile,
+    MaskInput,
+    Media,
+    files_in,
+    takes_files,
+)
+from model_types.media.limits import MediaLimits, UnusableFile
 
-__all__ = ["AudioInput", "ImageInput", "InputFile", "MaskInput", "Media", "files_in"]
+__all__ = [
+    "AudioInput",
+    "ImageInput",
+    "InputFile",
+    "MaskInput",
+    "Media",
+    "MediaLimits",
+    "UnusableFile",
+    "files_in",
+    "takes_files",
+]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -56,13 +58,19 @@ MaskInput = Annotated[InputFile, Media("mask")]
 AudioInput = Annotated[InputFile, Media("audio")]
 
 
+@cache
+def takes_files(model: type[BaseModel]) -> bool:
+    """Whether an input of this type may name files at all."""
+    return '"x-media"' in json.dumps(model.model_json_schema())
+
+
 def files_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], InputFile]]:
     """Every file of a validated input, with its path: `("messages", "0", "image")`."""
     if isinstance(value, InputFile):
         yield path, value
     elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from files_in(getattr(value, name), (*path, name))
+        for name, described in type(value).model_fields.items():
+            yield from files_in(getattr(value, name), (*path, described.alias or name))
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from files_in(item, (*path, str(index)))
