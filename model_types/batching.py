@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,8 +46,12 @@ class BatchSession:
     are tried, so that only the culprit fails.
     """
 
-    def __init__(self, engine: ModelType) -> None:
+    def __init__(
+        self, engine: ModelType, *, predict: Callable[[Sequence[Any]], Sequence[Any | Failure]] | None = None
+    ) -> None:
+        """`predict` computes a pass in place of the engine's."""
         self._engine = engine
+        self._predict = predict or engine.predict
         self._waiting: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
         self._running: dict[str, Any] = {}
@@ -122,7 +126,7 @@ class BatchSession:
     def _run(self, rows: dict[str, Any]) -> dict[str, Any | Failure]:
         """The outcomes of a pass; none where memory has run out: the rows wait for a smaller pass."""
         try:
-            return dict(zip(rows, self._engine.predict(list(rows.values())), strict=True))
+            return dict(zip(rows, self._predict(list(rows.values())), strict=True))
         except DeviceLost:
             raise
         except Exception as error:  # Whatever model code raises.
@@ -188,8 +192,9 @@ def failure_of(error: Exception) -> Failure:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks, its type's name where it has none."""
-    return " ".join(str(error).split())[:MESSAGE_CHARACTERS] or type(error).__name__
+    """An error's type and message without line breaks."""
+    text = " ".join(str(error).split())[:MESSAGE_CHARACTERS]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def release_cached_memory() -> None:
