@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from examples.demo_models import RECITAL
@@ -14,12 +15,21 @@ from model_types.base import VersionSpec
 class Case:
     """A version to load and eight inputs for it, of which any may be spoilt.
 
-    `spoil` turns a prepared input into one on which the engine stumbles while it computes.
+    `spoil` turns a prepared input into one on which the engine stumbles while it computes. `build` makes a
+    model in an empty folder, which becomes the version's path.
     """
 
     spec: VersionSpec
     inputs: list[dict[str, Any]]
     spoil: Callable[[Any], Any]
+    build: Callable[[Path], None] | None = None
+
+    def built(self, folder: Path) -> Case:
+        """This case with a version whose model is there."""
+        if self.build is None:
+            return self
+        self.build(folder)
+        return replace(self, spec=replace(self.spec, path=str(folder)))
 
     def __str__(self) -> str:
         return f"{self.spec.model_type}-{self.spec.engine}"

@@ -13,10 +13,10 @@ from tests.model_types.cases import CASES, TEXT_GENERATION, Case
 
 
 @pytest.fixture(scope="session", params=CASES, ids=str)
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Each engine's case in turn."""
     chosen: Case = request.param
-    return chosen
+    return chosen.built(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="session")

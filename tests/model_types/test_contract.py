@@ -5,15 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import jsonschema_rs
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from model_types import registry
 from model_types.base import Failure, ModelType, Session
+from model_types.media import MediaLimits, audio, files_in, images
+from model_types.media.references import Inline, parse_reference
 from tests.model_types.cases import CASES, Case
+
+LIMITS = MediaLimits()
 
 
 def prepared(engine: ModelType, case: Case) -> list[Any]:
-    return [engine.prepare(value) for value in case.inputs]
+    return [engine.prepare(decoded(engine.info.Input.model_validate(value))) for value in case.inputs]
+
+
+def decoded(value: BaseModel) -> BaseModel:
+    """An input whose files are decoded, as a lane hands it to `prepare`."""
+    for _, file in files_in(value):
+        reference = parse_reference(file.reference, LIMITS)
+        assert isinstance(reference, Inline)
+        if file.kind == "audio":
+            file.content = audio.decode(reference.data, LIMITS)
+        else:
+            file.content = images.decode(reference.data, LIMITS, file.kind)
+    return value
 
 
 def joined(engine: ModelType, batch: list[Any]) -> Session:
