@@ -40,7 +40,6 @@ COMPOSE = (
     ("TEXT_GENERATION_GPU", False, "The device that text generation gets; 0 by default."),
     ("GPU_LANES", False, "Lanes that share a GPU; 1 by default."),
     ("GPU_MEMORY_MB", False, "Memory for loaded models in one lane on a GPU; 16384 by default."),
-    ("HF_TOKEN", False, "Token of the Hugging Face Hub, for models that ask for one."),
     ("OMP_NUM_THREADS", False, "CPU threads of one lane; 1 by default."),
     ("PIP_EXTRA_INDEX_URL", False, "An index to build the image from, beside the default one."),
     ("AUGURY_TAG", False, "The image's tag; latest by default."),

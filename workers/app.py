@@ -115,6 +115,9 @@ def _open_lane(**_: object) -> None:
     # Several lanes share the cores; an operator who wants otherwise says so.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     settings = WorkerSettings()
+    if settings.hf_token:
+        # Libraries look for it in the environment, not in `.env`.
+        os.environ["HF_TOKEN"] = settings.hf_token.get_secret_value()
     hostname = _Worker.boot.partition("/")[0]
     _Worker.lane = Lane(
         Place(_Worker.boot, slot=getattr(current_process(), "index", 0), pools=_Worker.pools),

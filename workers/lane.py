@@ -19,7 +19,7 @@ from db import lanes
 from db.ids import new_id
 from db.lanes import LaneInfo
 from db.leases import Leases
-from db.repositories.versions import find_version
+from db.repositories.versions import find_version, note_available, note_unavailable
 from db.session import lane_engine
 from db.settings import DatabaseSettings
 from db.states import FailureCode
@@ -27,13 +27,16 @@ from model_types.base import VersionSpec
 from workers.announcing import Announcer
 from workers.bells import Bells
 from workers.broker import BrokerSettings
+from workers.caretaker import Caretaker
 from workers.devices import choose_device
 from workers.events import Observer
 from workers.finishing import Finisher
+from workers.outputs import sentence
 from workers.progress import ProgressReporter
 from workers.residency import MEBIBYTE, Residency
 from workers.runner import Runner
 from workers.settings import WorkerSettings
+from workers.warming import warm_up
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +82,11 @@ class Lane:
         self._residency = Residency(
             self._find,
             budget_bytes=settings.worker_memory_mb * MEBIBYTE,
-            device=lambda: choose_device(enable_gpu=settings.enable_gpu),
+            device=lambda: choose_device(settings.device, slot=place.slot),
+            warm_up=warm_up,
+            tell=self._tell_availability,
         )
+        self._caretaker = Caretaker(self._engine, self._leases, self._residency, stopping)
         self._runner = Runner(
             leases=self._leases,
             residency=self._residency,
@@ -94,16 +100,28 @@ class Lane:
         self._closed = threading.Event()
         self._pulse = threading.Thread(target=self._live, name="pulse", daemon=True)
         self._pulse.start()
+        self._caretaker.start()
 
     def serve(self, pool: str) -> None:
         """Answer a bell. A lane that cannot reach the database has nothing to serve."""
         if self._registered.wait(timeout=self._settings.lease_seconds):
+            self._serve(pool)
+
+    def _serve(self, pool: str) -> None:
+        if not self._caretaker.floor.acquire(blocking=False):
+            # A version is being loaded here, which may take long: others may hear this bell instead.
+            self._bells.ring([pool])
+            self._caretaker.floor.acquire()
+        try:
             self._runner.serve(pool)
+        finally:
+            self._caretaker.floor.release()
 
     def close(self) -> None:
         """Leave in good order: finish storing, and let what has not begun wait for others."""
         self._closed.set()
         self._pulse.join(timeout=2)
+        self._caretaker.close()
         faulthandler.cancel_dump_traceback_later()
         self._finisher.close()
         self._runner.close()
@@ -118,7 +136,8 @@ class Lane:
         stored = find_version(self._engine, version_id)
         if stored is None:
             return None
-        options = {"cache_dir": self._settings.model_cache_dir} | stored.options
+        settings = self._settings
+        defaults = {"cache_dir": settings.model_cache_dir, "dtype": settings.model_dtype}
         return VersionSpec(
             id=stored.id,
             model=stored.model,
@@ -126,19 +145,32 @@ class Lane:
             engine=stored.engine,
             path=stored.path,
             revision=stored.revision,
-            options=options,
+            options=defaults | stored.options,
+            may_download=settings.auto_download_models,
         )
+
+    def _tell_availability(self, version_id: str, reason: str | None) -> None:
+        """Have everybody know why a version cannot be loaded, or that it could be."""
+        try:
+            if reason is None:
+                note_available(self._engine, version_id)
+            else:
+                note_unavailable(self._engine, version_id, sentence(reason))
+        except SQLAlchemyError as error:
+            logger.warning("nobody can be told how version %s is: %s", version_id[:12], error.args[0])
 
     def _live(self) -> None:
         """Beat, watch for predictions that are not ours any more and for a step that hangs, tell progress."""
-        next_beat = 0.0
+        next_beat, told = 0.0, set[str]()
         while not self._closed.wait(PULSE_SECONDS if self._registered.is_set() else 0.0):
             faulthandler.dump_traceback_later(
                 max(FROZEN_SECONDS, 3 * self._settings.lease_seconds), exit=True
             )
             try:
-                if time.monotonic() >= next_beat:
+                held = set(self._residency.held())
+                if time.monotonic() >= next_beat or held != told:
                     self._beat()
+                    told = held
                     next_beat = time.monotonic() + self._settings.lease_seconds / BEATS_PER_LEASE
                 self._drop_lost()
                 self._progress.report(self._runner.work)

@@ -17,13 +17,13 @@ MAX_ERROR_LENGTH = 4000
 def outcome_of(lease: Lease, result: Any | Failure) -> Outcome:
     """The end of one prediction: its output as JSON text, or its failure; what is no JSON is a failure."""
     if isinstance(result, Failure):
-        return Outcome(lease, Status.FAILED, error=_sentence(result.message), failure=result.code)
+        return Outcome(lease, Status.FAILED, error=sentence(result.message), failure=result.code)
     try:
         output = json.dumps(result, ensure_ascii=False, allow_nan=False, default=_plain)
         output.encode()
     except (TypeError, ValueError, RecursionError) as error:
         message = f"The model's output cannot be written as JSON: {error}"
-        return Outcome(lease, Status.FAILED, error=_sentence(message), failure=FailureCode.MODEL_ERROR)
+        return Outcome(lease, Status.FAILED, error=sentence(message), failure=FailureCode.MODEL_ERROR)
     return Outcome(lease, Status.SUCCEEDED, output=output)
 
 
@@ -33,6 +33,6 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _sentence(message: str) -> str:
+def sentence(message: str) -> str:
     """PostgreSQL's text knows no NUL and no half characters, and nobody reads a megabyte of traceback."""
     return message[:MAX_ERROR_LENGTH].replace("\x00", "�").encode("utf-8", "replace").decode()

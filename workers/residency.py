@@ -6,10 +6,10 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model_types import registry
-from model_types.base import ModelType, ModelUnavailable, TypeInfo, VersionSpec
+from model_types.base import DeviceLost, ModelType, ModelUnavailable, TypeInfo, VersionSpec
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +28,11 @@ class Resident:
     model: ModelType
     memory_bytes: int
     usual_step_seconds: float = 0.0
+    used_at: float = field(default_factory=time.monotonic)
 
     def took(self, step_seconds: float) -> None:
         """Learn from a step: the newer ones count for more."""
+        self.used_at = time.monotonic()
         usual = self.usual_step_seconds or step_seconds
         self.usual_step_seconds = STEP_MEMORY * usual + (1 - STEP_MEMORY) * step_seconds
 
@@ -50,6 +52,19 @@ class Resident:
         return float(self.spec.options.get("max_wait_ms", 0)) / 1000
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether it stays until it is ordered out, whoever else needs room."""
+        return bool(self.spec.options.get("pin", False))
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether nobody has used it for as long as it may stay without use."""
+        ttl_seconds = self.spec.options.get("ttl_seconds")
+        if ttl_seconds is None or self.is_pinned:
+            return False
+        return time.monotonic() - self.used_at > float(ttl_seconds)
+
+    @property
     def execution_timeout_seconds(self) -> float:
         """How long one prediction may run."""
         default = self.info.execution_timeout_seconds
@@ -57,14 +72,26 @@ class Resident:
 
 
 class Residency:
-    """The loaded versions of one lane. Only the lane's main thread loads and evicts."""
+    """The loaded versions of one lane. Only the thread that has the lane's floor loads and evicts.
+
+    `warm_up` is called with what was loaded, `tell` with a version's id and why it cannot be loaded, or None
+    when it could.
+    """
 
     def __init__(
-        self, find: Callable[[str], VersionSpec | None], *, budget_bytes: int, device: Callable[[], str]
+        self,
+        find: Callable[[str], VersionSpec | None],
+        *,
+        budget_bytes: int,
+        device: Callable[[], str],
+        warm_up: Callable[[Resident], None] = lambda _: None,
+        tell: Callable[[str, str | None], None] = lambda _, __: None,
     ) -> None:
         self._find = find
         self._budget_bytes = budget_bytes
         self._device = device
+        self._warm_up = warm_up
+        self._tell = tell
         self._loaded: OrderedDict[str, Resident] = OrderedDict()
         self._unavailable: dict[str, tuple[float, ModelUnavailable]] = {}
 
@@ -87,7 +114,22 @@ class Residency:
             self._loaded[version_id] = resident
             self._evict(keep=version_id)
         self._loaded.move_to_end(version_id)
+        resident.used_at = time.monotonic()
         return resident
+
+    def load(self, version_id: str) -> None:
+        """Load by order, also what could not be loaded just now. Raises `ModelUnavailable`."""
+        self._unavailable.pop(version_id, None)
+        self.acquire(version_id)
+
+    def unload(self, version_id: str) -> None:
+        """Unload by order, also what is pinned."""
+        if version_id in self._loaded:
+            self._unload(version_id)
+
+    def expired(self) -> list[str]:
+        """The versions that nobody has used for longer than they may stay without use."""
+        return [version_id for version_id, resident in list(self._loaded.items()) if resident.has_expired]
 
     def release_all(self) -> None:
         """Unload everything."""
@@ -99,10 +141,14 @@ class Residency:
         if known is not None and time.monotonic() < until:
             raise known
         try:
-            return self._load(version_id)
+            resident = self._load(version_id)
         except ModelUnavailable as error:
             self._unavailable[version_id] = (time.monotonic() + UNAVAILABLE_SECONDS, error)
+            self._tell(version_id, str(error))
             raise
+        self._unavailable.pop(version_id, None)
+        self._tell(version_id, None)
+        return resident
 
     def _load(self, version_id: str) -> Resident:
         spec = self._find(version_id)
@@ -116,25 +162,27 @@ class Residency:
             model = registry.engine(spec)
             model.load(spec, self._device())
             model.warm_up()
-        except ModelUnavailable:
+        except (ModelUnavailable, DeviceLost):
             raise
         except Exception as error:
             logger.exception("version %s of %s cannot be loaded", version_id, spec.model)
             reason = f"{type(error).__name__}: {error}"
             raise ModelUnavailable(f"{spec.model} cannot be loaded: {reason}") from error
-        memory_bytes = max(model.memory_bytes(), expected)
+        resident = Resident(spec, info, model, max(model.memory_bytes(), expected))
+        self._warm_up(resident)
         logger.info(
             "loaded %s (%s) in %.1f s, %.0f MB",
             spec.model,
             version_id[:12],
             time.monotonic() - started,
-            memory_bytes / MEBIBYTE,
+            resident.memory_bytes / MEBIBYTE,
         )
-        return Resident(spec, info, model, memory_bytes)
+        return resident
 
     def _evict(self, *, keep: str, extra_bytes: int = 0) -> None:
         while sum(r.memory_bytes for r in self._loaded.values()) + extra_bytes > self._budget_bytes:
-            victim = next((version_id for version_id in self._loaded if version_id != keep), None)
+            victims = (one for one, resident in self._loaded.items() if not resident.is_pinned)
+            victim = next((version_id for version_id in victims if version_id != keep), None)
             if victim is None:
                 return
             self._unload(victim)

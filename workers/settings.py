@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workers.addresses import Networks
+from workers.devices import DEVICE
 
 
 class WorkerSettings(BaseSettings):
@@ -14,8 +17,25 @@ class WorkerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore")
 
     worker_concurrency: int = Field(2, ge=1, description="Lanes (processes) of one worker.")
-    enable_gpu: bool = Field(True, description="Use a GPU where torch finds one.")
+    enable_gpu: bool = Field(True, description="Whether lanes may use GPUs; else all compute on the CPU.")
+    model_device: str = Field(
+        "auto",
+        pattern=DEVICE,
+        description="Where lanes compute: cpu, mps, cuda, cuda:N, or auto, which is the best there is; "
+        "lanes share out all CUDA devices unless one is named.",
+    )
+    model_dtype: Literal["auto", "float32", "float16", "bfloat16"] | None = Field(
+        None,
+        description="The dtype of versions that name none; by default float32 on a CPU, "
+        "else the weights' own.",
+    )
     model_cache_dir: str = Field("/tmp/model_cache", description="Directory for downloaded models.")  # noqa: S108
+    auto_download_models: bool = Field(
+        True, description="Whether lanes may download weights; else they must have been pulled before."
+    )
+    hf_token: SecretStr | None = Field(
+        None, description="Token of the Hugging Face Hub, for models that ask for one."
+    )
     worker_memory_mb: int = Field(
         4096, ge=1, description="Memory for loaded models in one lane; the least recently used one goes."
     )
@@ -32,6 +52,11 @@ class WorkerSettings(BaseSettings):
     retention_days: int = Field(30, ge=1, description="Finished predictions are kept for so long.")
     idempotency_hours: int = Field(24, ge=1, description="Idempotency keys are kept for so long.")
     public_url: str = Field("http://localhost:8000", description="Base of the URLs in webhooks.")
+
+    @property
+    def device(self) -> str:
+        """What lanes want to compute on."""
+        return self.model_device if self.enable_gpu else "cpu"
 
     @field_validator("public_url")
     @classmethod

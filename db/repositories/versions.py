@@ -1,11 +1,11 @@
-"""What lanes need to know of versions. Sync; workers only."""
+"""What lanes need to know of versions, and what they say of them. Sync; workers only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
 from db.tables import Model, ModelVersion
 
@@ -43,3 +43,43 @@ def find_version(engine: Engine, version_id: str) -> StoredVersion | None:
         revision=row.revision,
         options=row.options,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an administrator wants this lane to do with a version."""
+
+    version_id: str
+    action: Literal["load", "unload"]
+
+
+_TAKE_ORDERS = text("DELETE FROM lane_orders WHERE lane_id = :lane RETURNING version_id, action")
+
+
+def take_orders(engine: Engine, lane_id: str) -> list[Order]:
+    """This lane's orders, which are its own business from now on."""
+    with engine.connect() as connection:
+        taken = connection.execute(_TAKE_ORDERS, {"lane": lane_id})
+        return [Order(row.version_id, row.action) for row in taken]
+
+
+_NOTE_UNAVAILABLE = text(
+    """
+    INSERT INTO unavailable_versions (version_id, reason)
+    SELECT id, :reason FROM model_versions WHERE id = :version
+    ON CONFLICT (version_id) DO UPDATE SET reason = excluded.reason, since = excluded.since
+    """
+)
+
+
+def note_unavailable(engine: Engine, version_id: str, reason: str) -> None:
+    """Store why a version cannot be loaded. One that has been deleted needs no reason."""
+    with engine.connect() as connection:
+        connection.execute(_NOTE_UNAVAILABLE, {"version": version_id, "reason": reason})
+
+
+def note_available(engine: Engine, version_id: str) -> None:
+    """Forget why a version could not be loaded: it could."""
+    statement = text("DELETE FROM unavailable_versions WHERE version_id = :version")
+    with engine.connect() as connection:
+        connection.execute(statement, {"version": version_id})

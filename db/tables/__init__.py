@@ -5,10 +5,12 @@ from db.tables.base import Base
 from db.tables.fairness import OwnerClock, PoolClock
 from db.tables.idempotency_key import IdempotencyKey
 from db.tables.lane import Lane
+from db.tables.lane_order import LaneOrder
 from db.tables.model import Model
 from db.tables.model_version import ModelVersion
 from db.tables.prediction import Prediction
 from db.tables.queue_entry import QueueEntry
+from db.tables.unavailable_version import UnavailableVersion
 from db.tables.user import User
 from db.tables.webhook_delivery import WebhookDelivery
 
@@ -17,12 +19,14 @@ __all__ = [
     "Base",
     "IdempotencyKey",
     "Lane",
+    "LaneOrder",
     "Model",
     "ModelVersion",
     "OwnerClock",
     "PoolClock",
     "Prediction",
     "QueueEntry",
+    "UnavailableVersion",
     "User",
     "WebhookDelivery",
 ]

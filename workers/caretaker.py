@@ -1,0 +1,79 @@
+"""What a lane does that no bell asks for: orders to load and unload, and versions whose time is over."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.leases import Leases
+from db.repositories.versions import Order, take_orders
+from model_types.errors import ModelUnavailable
+from workers.residency import Residency
+
+logger = logging.getLogger(__name__)
+
+# Between two looks at what there is to do; an order waits no longer than this for a lane at rest.
+LOOK_SECONDS = 0.5
+# A load cannot be broken off; a worker that stops does not wait for one any longer.
+CLOSE_SECONDS = 10.0
+
+
+class Caretaker:
+    """Changes one lane's residency from a thread of its own, while the lane has nothing at work.
+
+    Whoever has the `floor` may load, unload and run versions. Nobody else could bring an order to this
+    lane: a bell wakes any lane of its pool.
+    """
+
+    def __init__(
+        self, engine: Engine, leases: Leases, residency: Residency, stopping: Callable[[], bool]
+    ) -> None:
+        self._engine = engine
+        self._leases = leases
+        self._residency = residency
+        self._stopping = stopping
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="caretaker", daemon=True)
+        self.floor = threading.Lock()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Do nothing any more; what is being done may end."""
+        self._closed.set()
+        self._thread.join(CLOSE_SECONDS)
+
+    def tend(self) -> None:
+        """Do what there is to do now, once the lane is at rest. Raises `SQLAlchemyError`."""
+        orders = take_orders(self._engine, self._leases.lane)
+        if not orders and not self._residency.expired():
+            return
+        with self.floor:
+            for order in orders:
+                if not self._stopping():
+                    self._obey(order)
+            for version_id in self._residency.expired():
+                self._residency.unload(version_id)
+
+    def _obey(self, order: Order) -> None:
+        try:
+            if order.action == "load":
+                self._residency.load(order.version_id)
+            else:
+                self._residency.unload(order.version_id)
+        except ModelUnavailable as error:
+            logger.warning("version %s cannot be loaded: %s", order.version_id[:12], error)
+
+    def _run(self) -> None:
+        while not self._closed.wait(LOOK_SECONDS) and not self._stopping():
+            try:
+                self.tend()
+            except SQLAlchemyError as error:
+                logger.warning("orders cannot be read: %s", error.args[0])
+            except Exception:
+                logger.exception("the residency could not be tended")
