@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from model_types.batching import BatchSession
 from model_types.errors import DeviceLost, ModelUnavailable
+from model_types.output_file import OutputFile
 from model_types.trust import Trust
 
 __all__ = [
@@ -49,18 +50,6 @@ class VersionSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     trust: Trust = field(default_factory=Trust)
     may_download: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class OutputFile:
-    """A file anywhere in an output; clients find its URL in its place.
-
-    `name` is its last part there, such as `out-0.png`, and tells outputs of one prediction apart.
-    """
-
-    name: str
-    media_type: str
-    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
