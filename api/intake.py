@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 
 from api.errors import Unavailable
 from db.errors import IdempotencyMismatch
-from db.submissions import Accepted, Submission, submit
+from db.submissions import Accepted, Submission, make_durable, submit
 from workers.bells import GatewayBells
 
 log = logging.getLogger(__name__)
@@ -22,12 +22,13 @@ MAX_GROUP = 500
 # Beyond this the database is so slow that waiting would be worse than being told to come back.
 MAX_WAITING = 20_000
 
-_Waiting = tuple[Submission, "asyncio.Future[Accepted]"]
-_Answers = Sequence[Accepted | IdempotencyMismatch]
+# Without a submission, somebody waits for what was committed before to be durable.
+_Waiting = tuple[Submission | None, "asyncio.Future[Accepted | None]"]
+_Answers = Sequence[Accepted | IdempotencyMismatch | None]
 
 
 class Intake:
-    """Makes submissions durable, many in one commit, and then rings the bells of their pools.
+    """Commits submissions, many at once, and then rings the bells of their pools.
 
     There is no timer: an idle gateway commits at once. An answer is given only after the commit.
     """
@@ -52,13 +53,23 @@ class Intake:
         self._abandoned: set[asyncio.Task[_Answers]] = set()
 
     async def accept(self, submission: Submission) -> Accepted:
-        """Return when the submission is committed.
+        """Return when the submission is committed; durably, unless it has a `waiter`.
 
-        Raises `Unavailable` when it is not, or nobody can tell, and `IdempotencyMismatch`.
+        Who waits for the end hears of nothing before it, and the end is durable, with all before it.
+        Raises `Unavailable` when it is not committed, or nobody can tell, and `IdempotencyMismatch`.
         """
         if len(self._waiting) >= self._max_waiting:
             raise Unavailable("too many submissions wait for the database")
-        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        accepted = await self._enqueue(submission)
+        assert accepted is not None
+        return accepted
+
+    async def settle(self) -> None:
+        """Return when all that has been committed is durable. Raises `Unavailable`."""
+        await self._enqueue(None)
+
+    async def _enqueue(self, submission: Submission | None) -> Accepted | None:
+        future: asyncio.Future[Accepted | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((submission, future))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write(), name="intake")
@@ -103,7 +114,7 @@ class Intake:
     def _answer(self, group: Sequence[_Waiting], answers: _Answers) -> None:
         if self._failpoint == "after_commit":
             os._exit(70)
-        self._bells.ring({submission.pool for submission, _ in group})
+        self._bells.ring({submission.pool for submission, _ in group if submission is not None})
         for (_, future), answer in zip(group, answers, strict=True):
             if isinstance(answer, IdempotencyMismatch):
                 _fail(future, answer)
@@ -124,7 +135,7 @@ class Intake:
         await self._commit(group[:middle])
         await self._commit(group[middle:])
 
-    async def _submit_in_time(self, submissions: Sequence[Submission]) -> _Answers:
+    async def _submit_in_time(self, submissions: Sequence[Submission | None]) -> _Answers:
         """`_submit`, with a bound. Nobody waits for a server that hangs to hear of the cancellation too."""
         submitting = asyncio.create_task(self._submit(submissions), name="submit")
         done, _ = await asyncio.wait([submitting], timeout=self._timeout_seconds)
@@ -141,12 +152,12 @@ class Intake:
         if not submitting.cancelled() and (error := submitting.exception()) is not None:
             log.info("an abandoned submission ended with: %s", error)
 
-    async def _submit(self, submissions: Sequence[Submission]) -> _Answers:
+    async def _submit(self, submissions: Sequence[Submission | None]) -> _Answers:
         """Submit, a second time on a new connection if the first turns out to be dead. Ids make that safe."""
         for last_try in (False, True):
             connection, was_open = await self._connected()
             try:
-                return await submit(connection, submissions)
+                return await _commit(connection, submissions)
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 if last_try:
                     raise
@@ -175,6 +186,13 @@ class Intake:
         await connection.close()
 
 
-def _fail(future: asyncio.Future[Accepted], error: Exception) -> None:
+async def _commit(connection: AsyncConnection, submissions: Sequence[Submission | None]) -> _Answers:
+    answers = iter(await submit(connection, [one for one in submissions if one is not None]))
+    if None in submissions:
+        await make_durable(connection)
+    return [None if one is None else next(answers) for one in submissions]
+
+
+def _fail(future: asyncio.Future[Accepted | None], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)

@@ -75,7 +75,7 @@ class Waiting:
             try:
                 found = await look()
             except SQLAlchemyError as error:
-                # The prediction is durable, so whoever waits for it is not told otherwise.
+                # It may well go on, so whoever waits for it is not told otherwise.
                 log.warning("a row cannot be looked at now: %s", error)
                 continue
             if found is not None:

@@ -29,6 +29,7 @@ from workers.bells import Bells
 from workers.broker import BrokerSettings
 from workers.caretaker import Caretaker
 from workers.devices import choose_device
+from workers.doorbell import Doorbell
 from workers.events import Observer
 from workers.finishing import Finisher
 from workers.outputs import sentence
@@ -76,6 +77,7 @@ class Lane:
         client = redis.Redis.from_url(broker.url(), socket_timeout=1.0, socket_connect_timeout=1.0)
         self._bells = Bells(client)
         self._announcer = Announcer(client, self._bells)
+        self._doorbell = Doorbell(client, place.pools, stopping)
         self._leases = Leases(self._engine, new_id())
         self._progress = ProgressReporter(self._leases)
         self._finisher = Finisher(self._leases, self._announcer.ended, observer)
@@ -103,9 +105,14 @@ class Lane:
         self._caretaker.start()
 
     def serve(self, pool: str) -> None:
-        """Answer a bell. A lane that cannot reach the database has nothing to serve."""
-        if self._registered.wait(timeout=self._settings.lease_seconds):
-            self._serve(pool)
+        """Answer a bell, and those that ring while this lane still stays by the door.
+
+        A lane that cannot reach the database has nothing to serve.
+        """
+        rung: str | None = pool
+        while rung is not None and self._registered.wait(timeout=self._settings.lease_seconds):
+            self._serve(rung)
+            rung = self._doorbell.wait(self._leases.lane)
 
     def _serve(self, pool: str) -> None:
         if not self._caretaker.floor.acquire(blocking=False):

@@ -22,11 +22,49 @@ SERVE_TASK = "augury.serve"
 # As many bells as may lie in one queue: each wakes a lane, and a lane that leaves a backlog rings again.
 MAX_BELLS = 16
 
-# Rings unless enough bells lie there already. Returns the number of bells that were rung: 0 or 1.
-RING_SCRIPT = """
+# Lanes that stay by the door, the last one to come first: their ids and pools as `idle_entry` writes them.
+IDLE = "augury:idle"
+
+# Wakes a lane of the pool that stays by the door; where there is none, leaves a bell for Celery unless
+# enough bells lie there already. Returns the number of bells that were rung: 0 or 1.
+RING_SCRIPT = f"""
+for _, lane in ipairs(redis.call('LRANGE', '{IDLE}', 0, -1)) do
+    if string.find(lane, ',' .. KEYS[1] .. ',', 1, true) then
+        local door = 'augury:door:' .. string.match(lane, '^[^,]+')
+        redis.call('LREM', '{IDLE}', 1, lane)
+        redis.call('RPUSH', door, KEYS[1])
+        redis.call('EXPIRE', door, 60)
+        return 1
+    end
+end
 if redis.call('LLEN', KEYS[1]) < tonumber(ARGV[2]) then redis.call('LPUSH', KEYS[1], ARGV[1]) return 1 end
 return 0
 """
+
+# A lane comes to the door unless Celery holds a bell of one of its pools (KEYS). Returns 1 when it has.
+ENTER_SCRIPT = """
+for _, pool in ipairs(KEYS) do
+    if redis.call('LLEN', pool) > 0 then return 0 end
+end
+redis.call('LPUSH', ARGV[1], ARGV[2])
+return 1
+"""
+
+# A lane leaves the door. Returns the pool that has rung meanwhile, if one has.
+LEAVE_SCRIPT = """
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return redis.call('LPOP', KEYS[2]) end
+return false
+"""
+
+
+def door_of(lane: str) -> str:
+    """The list in which a lane by the door finds the pool that rings."""
+    return f"augury:door:{lane}"
+
+
+def idle_entry(lane: str, pools: Iterable[str]) -> str:
+    """How a lane by the door is written: `lane,pool,pool,`."""
+    return f"{lane},{','.join(pools)},"
 
 
 def bell(pool: str) -> str:

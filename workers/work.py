@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from db.leases import Lease, Outcome
 from db.states import FailureCode
-from model_types.base import Failure, Session
+from model_types.base import DeviceLost, Failure, Session
+from model_types.batching import one_line
 from workers.outputs import outcome_of
 from workers.residency import Resident
 
@@ -43,7 +44,7 @@ def prepare(resident: Resident, lease: Lease) -> Job | Outcome:
         return outcome_of(lease, Failure(FailureCode.INVALID_INPUT, str(error)))
     except Exception as error:
         logger.exception("prediction %s cannot be prepared", lease.id, extra={"request_id": lease.request_id})
-        return outcome_of(lease, Failure(FailureCode.MODEL_ERROR, _one_line(error)))
+        return outcome_of(lease, Failure(FailureCode.MODEL_ERROR, one_line(error)))
 
 
 class Work:
@@ -97,6 +98,8 @@ class Work:
         try:
             results = self._session.step()
             self.resident.took(time.monotonic() - began)
+        except DeviceLost:
+            raise
         except Exception as error:
             logger.exception("a batch of %d failed; trying its members apart", len(self._jobs))
             results = self._apart(list(self._jobs.values()), error)
@@ -153,7 +156,7 @@ class Work:
     def _apart(self, jobs: Sequence[Job], error: Exception) -> dict[str, Any]:
         """Run halves of a batch that failed, and halves of those, so that only the culprits fail."""
         if len(jobs) == 1:
-            return {jobs[0].lease.id: Failure(FailureCode.MODEL_ERROR, _one_line(error))}
+            return {jobs[0].lease.id: Failure(FailureCode.MODEL_ERROR, one_line(error))}
         results: dict[str, Any] = {}
         middle = len(jobs) // 2
         for half in (jobs[:middle], jobs[middle:]):
@@ -171,8 +174,3 @@ class Work:
         while len(session):
             results |= session.step()
         return results
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

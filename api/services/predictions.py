@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from api.backlog import BacklogFull
 from api.credentials import Principal
-from api.errors import Invalid
+from api.errors import Invalid, Unavailable
 from api.logs import request_id
 from api.schemas.predictions import PredictionCreate
 from api.services.input_schema import Examined
@@ -190,9 +190,10 @@ async def _replay(
             gateway.engine, prediction_id, waiter=gateway.waiting.channel
         )
         record = await get(gateway, principal, prediction_id)
-        if not watched or wait_seconds is None or record.status in TERMINAL:
-            return record
-        return await _awaited(gateway, principal, record, future, wait_seconds)
+        if watched and wait_seconds is not None and record.status not in TERMINAL:
+            return await _awaited(gateway, principal, record, future, wait_seconds)
+        await gateway.intake.settle()
+        return record
 
 
 async def _awaited(
@@ -202,13 +203,22 @@ async def _awaited(
     future: asyncio.Future[News],
     seconds: float,
 ) -> PredictionRecord:
-    """The prediction as it ended within `seconds`, else as it was."""
+    """The prediction as it ended within `seconds`, else as it was, and then durable.
+
+    Raises `Unavailable` when it is lost, or nobody can tell: its commit has not waited for the disk.
+    """
 
     async def look() -> News | None:
         return _news_in(await get(gateway, principal, record.id))
 
-    news = await gateway.waiting.news(future, look, seconds=seconds)
-    return record if news is None else _with(record, news)
+    try:
+        news = await gateway.waiting.news(future, look, seconds=seconds)
+    except NotFound:
+        raise Unavailable("the database has lost the prediction in a crash") from None
+    if news is not None:
+        return _with(record, news)
+    await gateway.intake.settle()
+    return record
 
 
 def _with(record: PredictionRecord, news: News) -> PredictionRecord:
