@@ -10,6 +10,7 @@ from starlette.requests import Request
 from api.schemas.fields import Moment, PlainText
 from api.urls import absolute
 from db.repositories.models import ModelRow
+from db.repositories.residency import Residency
 from db.tables import ModelVersion
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -72,8 +73,40 @@ class ModelPatch(BaseModel):
     links: Links | None = None
 
 
+class LoadOrder(BaseModel):
+    """What is to be held in memory, and by how many lanes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: PlainText | None = Field(None, max_length=100, description="Its id or label; else the latest.")
+    lanes: int = Field(1, ge=1, description="How many lanes are to hold it, those that do included.")
+
+
+class UnloadOrder(BaseModel):
+    """What is to leave every lane's memory."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: PlainText | None = Field(None, max_length=100, description="Its id or label; else the latest.")
+
+
+class State(BaseModel):
+    """Whether a version is in memory. One that is not will be loaded for its next prediction."""
+
+    status: Literal["loaded", "not_loaded", "unavailable"]
+    lanes: int = Field(description="How many lanes hold it.")
+    reason: str | None = Field(description="Why the last lane that tried could not load it.")
+
+    @classmethod
+    def of(cls, residency: Residency) -> Self:
+        reason = residency.unavailable
+        status: Literal["loaded", "not_loaded", "unavailable"]
+        status = "loaded" if residency.lanes else "unavailable" if reason else "not_loaded"
+        return cls(status=status, lanes=residency.lanes, reason=reason)
+
+
 class Version(BaseModel):
-    """An immutable snapshot of a model."""
+    """An immutable snapshot of a model, and whether it is in memory."""
 
     id: str = Field(description="SHA-256 of all the rest, in hex.")
     label: str
@@ -85,9 +118,10 @@ class Version(BaseModel):
     input_schema: dict[str, Any]
     options: dict[str, Any]
     created_at: Moment
+    state: State
 
     @classmethod
-    def of(cls, row: ModelVersion) -> Self:
+    def of(cls, row: ModelVersion, residency: Residency) -> Self:
         return cls(
             id=row.id,
             label=row.label,
@@ -99,6 +133,7 @@ class Version(BaseModel):
             input_schema=row.input_schema,
             options=row.options,
             created_at=row.created_at,
+            state=State.of(residency),
         )
 
 
@@ -118,12 +153,13 @@ class Model(BaseModel):
     hardware: str
     input_schema: dict[str, Any]
     options: dict[str, Any]
+    state: State
     latest_version: Version
     created_at: Moment
     updated_at: Moment
 
     @classmethod
-    def of(cls, rows: ModelRow, request: Request) -> Self:
+    def of(cls, rows: ModelRow, residency: Residency, request: Request) -> Self:
         model, latest = rows
         return cls(
             id=model.id,
@@ -139,7 +175,8 @@ class Model(BaseModel):
             hardware=latest.hardware,
             input_schema=latest.input_schema,
             options=latest.options,
-            latest_version=Version.of(latest),
+            state=State.of(residency),
+            latest_version=Version.of(latest, residency),
             created_at=model.created_at,
             updated_at=model.updated_at,
         )

@@ -14,7 +14,7 @@ from api.services.input_schema import normalise
 from api.services.versions import viewer
 from db.errors import Conflict, NotFound
 from db.ids import new_id
-from db.repositories import models
+from db.repositories import models, residency
 from db.repositories.keyset import Cursor
 from db.repositories.models import ModelRow, NewVersion
 from db.repositories.transactions import read, write
@@ -33,9 +33,9 @@ class ModelInUse(Conflict):
 
 
 async def register(gateway: Gateway, principal: Principal, body: ModelCreate) -> tuple[ModelRow, bool]:
-    """A model's new version, which becomes its latest, and whether it is new.
+    """The version that is the model's latest from now on, and whether it is new.
 
-    The same content again is the same version, and changes nothing. Raises `Forbidden` and `Invalid`.
+    The same content again is the same version. Raises `Forbidden` and `Invalid`.
     """
     owner = _owner(gateway, principal, body)
     version = _version(owner, body)
@@ -49,10 +49,12 @@ async def register(gateway: Gateway, principal: Principal, body: ModelCreate) ->
             created_by=principal.id,
         )
         is_new = await models.add_version(session, model.id, version)
-        if is_new:
-            changes: dict[str, Any] = {"latest_version_id": version.id}
-            if body.description is not None:
-                changes["description"] = body.description
+        changes: dict[str, Any] = {}
+        if model.latest_version_id != version.id:
+            changes["latest_version_id"] = version.id
+        if body.description not in (None, model.description):
+            changes["description"] = body.description
+        if changes:
             await models.change(session, model.id, **changes)
     gateway.versions.forget()
     stored = await read(gateway.engine, lambda session: models.version(session, version.id))
@@ -172,6 +174,7 @@ async def delete(gateway: Gateway, principal: Principal, model: Model) -> None:
             raise NotFound(f"there is no model {model.id!r}")
         if await models.has_waiting_predictions(session, model.id):
             raise ModelInUse("predictions of this model wait or run; cancel them or let them finish")
+        await residency.order_unload(session, await models.version_ids(session, model.id))
         await models.remove(session, model.id)
     gateway.versions.forget()
 

@@ -116,6 +116,12 @@ async def versions_of(
     return list(await session.scalars(keyset(query, order, limit=limit, cursor=cursor, place=place)))
 
 
+async def version_ids(session: AsyncSession, model_id: str) -> Sequence[str]:
+    """The ids of all versions of a model."""
+    query = select(ModelVersion.id).where(ModelVersion.model_id == model_id)
+    return (await session.scalars(query)).all()
+
+
 async def add_or_lock(
     session: AsyncSession, *, model_id: str, owner: str, name: str, visibility: str, created_by: str
 ) -> Model:
