@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -86,3 +88,52 @@ def test_releasing_all_gives_everything_back(open_workshop: Open) -> None:
     workshop.residency.release_all()
     assert workshop.journal.of("unload") == ["a", "b"]
     assert workshop.residency.held() == []
+
+
+def test_what_is_pinned_stays_whoever_needs_room(open_workshop: Open) -> None:
+    workshop = open_workshop(budget_bytes=100, a={"bytes": 60, "pin": True}, b={"bytes": 60}, c={"bytes": 60})
+    for version in "abc":
+        workshop.residency.acquire(version)
+    assert workshop.residency.held() == ["a", "c"]
+    workshop.residency.unload("a")
+    assert workshop.residency.held() == ["c"]
+
+
+def test_a_version_expires_when_nobody_has_used_it_for_its_time(open_workshop: Open) -> None:
+    workshop = open_workshop(
+        short={"ttl_seconds": 0.05}, long={"ttl_seconds": 60}, pinned={"ttl_seconds": 0, "pin": True}
+    )
+    for version in ("short", "long", "pinned"):
+        workshop.residency.acquire(version)
+    assert workshop.residency.expired() == []
+    time.sleep(0.06)
+    assert workshop.residency.expired() == ["short"]
+    short = workshop.residency.peek("short")
+    assert short is not None
+    short.took(0.01)
+    assert workshop.residency.expired() == []
+
+
+def test_an_order_to_load_tries_again_at_once_what_could_not_be_loaded(open_workshop: Open) -> None:
+    workshop = open_workshop(v={"unavailable": "no such file"})
+    with pytest.raises(ModelUnavailable):
+        workshop.residency.acquire("v")
+    workshop.versions["v"] = replace(workshop.versions["v"], options={})
+    with pytest.raises(ModelUnavailable):
+        workshop.residency.acquire("v")
+    workshop.residency.load("v")
+    assert workshop.residency.held() == ["v"]
+    assert workshop.told == [("v", "no such file"), ("v", None)]
+
+
+def test_warm_up_inputs_run_when_a_version_is_loaded_and_may_fail(
+    open_workshop: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    inputs = [{"text": "one"}, {"text": "two", "poison": True}, {"nonsense": 1}, {"text": "four"}]
+    workshop = open_workshop(v={"warm_up": inputs})
+    workshop.residency.acquire("v")
+    assert workshop.journal.of("end") == [["one"], ["four"]]
+    warnings = [record.message for record in caplog.records if record.name == "workers.warming"]
+    assert [line.partition(" of ")[2][:13] for line in warnings] == ["test/v failed"] * 2
+    assert workshop.submit("hello")
+    assert workshop.serve().of("end")[-1] == ["hello"]

@@ -30,6 +30,7 @@ from workers.events import Unobserved
 from workers.finishing import Finisher
 from workers.residency import Residency
 from workers.runner import Runner
+from workers.warming import warm_up
 
 POOL = "recording"
 
@@ -147,7 +148,14 @@ class Workshop:
         self.bells = Bells(self.client)
         self.leases = self.lane("lane", slot=0)
         self.finisher = Finisher(self.leases, Announcer(self.client, self.bells).ended, Unobserved())
-        self.residency = Residency(self.versions.get, budget_bytes=budget_bytes, device=lambda: "cpu")
+        self.told: list[tuple[str, str | None]] = []
+        self.residency = Residency(
+            self.versions.get,
+            budget_bytes=budget_bytes,
+            device=lambda: "cpu",
+            warm_up=warm_up,
+            tell=lambda version_id, reason: self.told.append((version_id, reason)),
+        )
         self.runner = Runner(
             leases=self.leases,
             residency=self.residency,
