@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from model_types import echo, text_generation
+from model_types import echo, text_generation, torchvision_ops
 from model_types.base import ModelType, ModelUnavailable, TypeInfo, VersionSpec
 
 ENTRY_POINT_GROUP = "augury.model_types"
@@ -57,6 +57,7 @@ def engine(spec: VersionSpec) -> ModelType:
         raise UnknownEngine(
             f"{info.name} has no engine {spec.engine!r}; it has: {', '.join(sorted(info.engines))}"
         )
+    torchvision_ops.install()
     module, _, class_name = info.engines[spec.engine].partition(":")
     try:
         engine_class: type[ModelType] = getattr(import_module(module), class_name)
