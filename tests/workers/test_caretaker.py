@@ -1,0 +1,103 @@
+"""What a lane does that no bell asks for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import text
+
+from tests.stack import wait_until
+from tests.workers.workshop import Workshop
+from workers.caretaker import Caretaker
+
+Open = Callable[..., Workshop]
+
+
+def caretaker(workshop: Workshop) -> Caretaker:
+    return Caretaker(workshop.engine, workshop.leases, workshop.residency, lambda: workshop.stopping)
+
+
+def run(workshop: Workshop, statement: str, **parameters: str) -> None:
+    with workshop.engine.connect() as connection:
+        connection.execute(text(statement), parameters)
+
+
+def order(workshop: Workshop, **actions: str) -> None:
+    """Order this lane to do these things to versions."""
+    for version, action in actions.items():
+        run(
+            workshop,
+            "INSERT INTO lane_orders (lane_id, version_id, action) VALUES ('lane', :version, :action)",
+            version=version,
+            action=action,
+        )
+
+
+def test_orders_are_obeyed_once(open_workshop: Open) -> None:
+    workshop = open_workshop(a={}, b={}, c={})
+    for version in "ab":
+        workshop.residency.acquire(version)
+    order(workshop, a="unload", b="load", c="load")
+    caretaker(workshop).tend()
+    assert workshop.residency.held() == ["b", "c"]
+    workshop.residency.unload("c")
+    caretaker(workshop).tend()
+    assert workshop.residency.held() == ["b"]
+    assert workshop.journal.of("load") == ["a", "b", "c"]
+
+
+def test_a_version_that_cannot_be_loaded_does_not_keep_others_from_it(
+    open_workshop: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    workshop = open_workshop(gone={"unavailable": "no such file"}, v={})
+    order(workshop, gone="load", v="load", unknown="load")
+    caretaker(workshop).tend()
+    assert workshop.residency.held() == ["v"]
+    assert sorted(workshop.told) == [
+        ("gone", "no such file"),
+        ("unknown", "The version has been deleted."),
+        ("v", None),
+    ]
+    assert "version gone cannot be loaded: no such file" in caplog.messages
+
+
+def test_what_has_expired_goes_without_anybody_asking(open_workshop: Open) -> None:
+    workshop = open_workshop(short={"ttl_seconds": 0}, long={"ttl_seconds": 60})
+    for version in ("short", "long"):
+        workshop.residency.acquire(version)
+    caretaker(workshop).tend()
+    assert workshop.residency.held() == ["long"]
+
+
+def test_a_version_at_work_is_unloaded_only_when_its_lane_is_at_rest(open_workshop: Open) -> None:
+    workshop = open_workshop(v={})
+    keeper = caretaker(workshop)
+    order(workshop, v="unload")
+    workshop.submit("long", seconds=0.3)
+    with keeper.floor:
+        tending = threading.Thread(target=keeper.tend)
+        tending.start()
+        workshop.serve()
+        assert workshop.residency.held() == ["v"]
+    tending.join()
+    assert workshop.residency.held() == []
+    assert [name for name, _ in workshop.journal.events if name in ("end", "unload")] == ["end", "unload"]
+
+
+def test_a_caretaker_looks_by_itself_and_outlives_trouble_with_the_database(
+    open_workshop: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    workshop = open_workshop(v={})
+    keeper = caretaker(workshop)
+    with caplog.at_level(logging.WARNING, "workers.caretaker"):
+        run(workshop, "ALTER TABLE lane_orders RENAME TO hidden")
+        keeper.start()
+        wait_until(lambda: "orders cannot be read" in caplog.text, 10)
+    run(workshop, "ALTER TABLE hidden RENAME TO lane_orders")
+    order(workshop, v="load")
+    wait_until(lambda: workshop.residency.held() == ["v"], 10)
+    keeper.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "caretaker"]
