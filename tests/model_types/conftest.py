@@ -6,13 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from model_types import registry, torchvision_ops
+from model_types import registry
 from model_types.base import ModelType
 from model_types.text_generation.transformers import Transformers
 from tests.model_types.cases import CASES, TEXT_GENERATION, Case
-
-# For what tests import of transformers themselves; engines have it from the registry.
-torchvision_ops.install()
 
 
 @pytest.fixture(scope="session", params=CASES, ids=str)
