@@ -21,10 +21,18 @@ LOOK_SECONDS = 0.2
 class Doorbell:
     """One lane's. It never raises: without Redis the lane goes back to Celery, which waits for Redis too."""
 
-    def __init__(self, client: redis.Redis, pools: Sequence[str], stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        pools: Sequence[str],
+        stopping: Callable[[], bool],
+        *,
+        linger_seconds: float = LINGER_SECONDS,
+    ) -> None:
         self._client = client
         self._pools = list(pools)
         self._stopping = stopping
+        self._linger_seconds = linger_seconds
         self._enter = client.register_script(ENTER_SCRIPT)
         self._leave = client.register_script(LEAVE_SCRIPT)
 
@@ -34,7 +42,7 @@ class Doorbell:
         try:
             if not self._enter(keys=self._pools, args=[IDLE, entry]):
                 return None
-            until = time.monotonic() + LINGER_SECONDS
+            until = time.monotonic() + self._linger_seconds
             while not self._stopping() and time.monotonic() < until:
                 rung = self._client.blpop([door], timeout=LOOK_SECONDS)
                 if rung is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import text
 from starlette.requests import Request
 
 from api.routes.predictions import _wait_seconds
@@ -56,6 +57,19 @@ async def test_a_prediction_that_takes_longer_is_answered_as_starting(
     assert response.headers["Location"] == f"{BASE_URL}/v1/predictions/{made['id']}"
     assert response.headers["Preference-Applied"] == "wait=1"
     assert (await look(served, root, made["id"]))["status"] == "processing"
+
+
+async def test_a_prediction_that_a_crash_has_swallowed_is_not_promised(served: Served) -> None:
+    """Who waits is answered only when it is durable, so a crash of the database may lose it before."""
+    root = await served.admin()
+    await add_model(served, root)
+    asking = asyncio.create_task(ask(served, root, status=503, prefer="wait=20"))
+    await until_queued(served)
+    async with served.gateway.engine.connect() as connection:
+        for table in ("queue", "predictions"):
+            await connection.execute(text(f"DELETE FROM {table}"))
+    refused = await asking
+    assert "lost the prediction" in refused["detail"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from db.settings import DatabaseSettings
 from db.submissions import Submission, cancel, submit
 from tests.stack import wait_until
 from workers.broker import BrokerSettings
+from workers.doorbell import LINGER_SECONDS
 from workers.events import Unobserved
 from workers.lane import Lane, Place
 from workers.settings import WorkerSettings
@@ -147,7 +148,7 @@ def test_a_lane_leaves_a_cancelled_prediction_within_a_step(yard: Yard) -> None:
     with yard.lane() as lane, serving(lane) as thread:
         wait_until(lambda: yard.state(long)[0] == "processing", 10)
         yard.cancel(long)
-        thread.join(timeout=2)
+        thread.join(timeout=2 + LINGER_SECONDS)
         assert not thread.is_alive()
         after = yard.submit("after")
         lane.serve("echo")

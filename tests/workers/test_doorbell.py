@@ -1,0 +1,109 @@
+"""Lanes by the door: who is woken, who is not, and what becomes of a ring that comes too late."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from cli.embedded import free_port
+from tests.stack import wait_until
+from workers.bells import Bells
+from workers.doorbell import LOOK_SECONDS, Doorbell
+from workers.messages import IDLE
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as opened:
+        yield opened
+
+
+class Idle:
+    """A lane that waits by the door in a thread; `rung` is what it was woken for."""
+
+    def __init__(self, client: redis.Redis, lane: str, *pools: str, linger_seconds: float = 20.0) -> None:
+        self.stopping = False
+        self.rung: str | None = "not yet"
+        self._doorbell = Doorbell(client, pools, lambda: self.stopping, linger_seconds=linger_seconds)
+        self._lane = lane
+        self._client = client
+        self._thread = threading.Thread(target=self._wait, daemon=True)
+
+    def _wait(self) -> None:
+        self.rung = self._doorbell.wait(self._lane)
+
+    def came(self) -> Idle:
+        """Begin to wait, and be there."""
+        before = self._client.llen(IDLE)
+        self._thread.start()
+        wait_until(lambda: self._client.llen(IDLE) != before or not self._thread.is_alive())
+        return self
+
+    def left(self) -> str | None:
+        """Wait until it has been woken or has left."""
+        self._thread.join(timeout=10)
+        assert not self._thread.is_alive()
+        return self.rung
+
+
+def test_a_lane_by_the_door_is_woken_without_celery(client: redis.Redis) -> None:
+    lane = Idle(client, "a", "text", "echo").came()
+    assert Bells(client).ring(["echo"])
+    assert lane.left() == "echo"
+    assert client.llen("echo") == client.llen(IDLE) == 0
+
+
+def test_one_ring_wakes_one_lane_the_last_that_came(client: redis.Redis) -> None:
+    first, last = Idle(client, "first", "echo").came(), Idle(client, "last", "echo").came()
+    Bells(client).ring(["echo"])
+    assert last.left() == "echo"
+    assert client.lrange(IDLE, 0, -1) == [b"first,echo,"]
+    Bells(client).ring(["echo"])
+    assert first.left() == "echo"
+    assert client.llen("echo") == 0
+
+
+def test_a_lane_of_other_pools_sleeps_on_and_celery_gets_the_bell(client: redis.Redis) -> None:
+    lane = Idle(client, "a", "echoes", "an-echo").came()
+    Bells(client).ring(["echo"])
+    assert client.llen("echo") == 1
+    lane.stopping = True
+    assert lane.left() is None
+    assert client.llen(IDLE) == 0
+
+
+def test_a_lane_does_not_stay_while_celery_holds_a_bell_for_it(client: redis.Redis) -> None:
+    Bells(client).ring(["echo"])
+    assert Idle(client, "a", "text", "echo").came().left() is None
+    assert client.llen(IDLE) == 0
+
+
+def test_nobody_rings_and_the_lane_goes_back_to_celery(client: redis.Redis) -> None:
+    assert Idle(client, "a", "echo", linger_seconds=0.05).came().left() is None
+    assert client.llen(IDLE) == 0
+    Bells(client).ring(["echo"])
+    assert client.llen("echo") == 1
+
+
+def test_a_ring_at_the_moment_of_leaving_is_heard(client: redis.Redis) -> None:
+    """The lane's time is over before it looks once: the ring finds it on the list all the same."""
+    doorbell = Doorbell(client, ["echo"], stopping=lambda: bool(Bells(client).ring(["echo"])))
+    assert doorbell.wait("a") == "echo"
+    assert client.llen("echo") == client.llen(IDLE) == 0
+
+
+def test_a_worker_that_stops_has_its_lanes_back_at_once(client: redis.Redis) -> None:
+    lane = Idle(client, "a", "echo").came()
+    lane.stopping = True
+    began = time.monotonic()
+    assert lane.left() is None
+    assert time.monotonic() - began < LOOK_SECONDS + 1
+
+
+def test_without_redis_a_lane_goes_back_to_celery() -> None:
+    with redis.Redis.from_url(f"redis://127.0.0.1:{free_port()}/0") as nobody:
+        assert Doorbell(nobody, ["echo"], stopping=lambda: False).wait("a") is None
