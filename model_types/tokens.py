@@ -1,0 +1,73 @@
+"""Texts as the token ids that an encoder reads: cut off where its context ends, padded into tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# A row's ids by the names under which its model takes them: `input_ids`, for some `token_type_ids`.
+Encoding = Mapping[str, list[int]]
+
+
+class Tokenizer:
+    """A tokenizer of transformers that truncates; threads may share it."""
+
+    def __init__(self, tokenizer: Any, config: Any, *, max_tokens: int | None = None) -> None:
+        """`config` is the model's; `max_tokens` is the model card's own limit, special tokens included."""
+        self._tokenizer = tokenizer
+        known = (max_tokens, tokenizer.model_max_length, _positions(config))
+        self.max_tokens = min(limit for limit in known if limit)
+        # A fast tokenizer sets its truncation at the first call; later ones find it as they need it.
+        self("warm up")
+
+    def __call__(self, text: str, pair: str | None = None) -> Encoding:
+        """The ids of a text, or of two that are read together: then the longer one is truncated first.
+
+        Raises `ValueError` where nothing is left to read.
+        """
+        ids: dict[str, list[int]] = dict(
+            self._tokenizer(
+                text, pair, truncation=True, max_length=self.max_tokens, return_attention_mask=False
+            )
+        )
+        if not ids["input_ids"]:
+            raise ValueError("the text has no tokens")
+        return ids
+
+    def padded(self, rows: Sequence[Encoding], device: torch.device) -> dict[str, Tensor]:
+        """What the model takes, each [rows, the longest row's tokens], padded on the right."""
+        lengths = [size(row) for row in rows]
+        width = max(lengths)
+        pad_id = self._tokenizer.pad_token_id or 0
+        tensors = {
+            name: torch.tensor(
+                [
+                    row[name] + [pad_id if name == "input_ids" else 0] * (width - length)
+                    for row, length in zip(rows, lengths, strict=True)
+                ]
+            )
+            for name in rows[0]
+        }
+        tensors["attention_mask"] = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
+        return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def size(row: Encoding) -> int:
+    """How many tokens a row has."""
+    return len(row["input_ids"])
+
+
+def _positions(config: Any) -> int | None:
+    """How many tokens the model has positions for. RoBERTa and its kin count from behind the padding's."""
+    text_config = config.get_text_config()
+    positions: int | None = getattr(text_config, "max_position_embeddings", None)
+    if positions is None or positions < 0:
+        return None
+    counts_from_padding = "roberta" in text_config.model_type or text_config.model_type in (
+        "camembert",
+        "mpnet",
+    )
+    return positions - text_config.pad_token_id - 1 if counts_from_padding else positions
