@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from api.credentials import Principal
-from api.errors import Forbidden, Invalid
+from api.errors import Forbidden, Invalid, plain
 from api.schemas.models import ModelCreate, ModelPatch
 from api.services.input_schema import normalise
 from api.services.versions import viewer
@@ -21,6 +23,7 @@ from db.repositories.transactions import read, write
 from db.tables import Model, ModelVersion
 from model_types import registry
 from model_types.base import TypeInfo
+from model_types.options import VersionOptions
 
 if TYPE_CHECKING:
     from api.gateway import Gateway
@@ -79,8 +82,7 @@ def _version(owner: str, body: ModelCreate) -> NewVersion:
     engine = body.engine or info.default_engine
     if engine not in info.engines:
         raise Invalid([("engine", f"must be one of {info.name}'s: {', '.join(sorted(info.engines))}")])
-    if len(json.dumps(body.options)) > MAX_OPTIONS_BYTES:
-        raise Invalid([("options", f"are longer than {MAX_OPTIONS_BYTES} bytes")])
+    _check_options(body.options)
     content: dict[str, Any] = {
         "label": body.version,
         "model_type": info.name,
@@ -92,6 +94,16 @@ def _version(owner: str, body: ModelCreate) -> NewVersion:
         "options": body.options,
     }
     return NewVersion(id=_digest({"model": f"{owner}/{body.name}".lower(), **content}), **content)
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    if len(json.dumps(options)) > MAX_OPTIONS_BYTES:
+        raise Invalid([("options", f"are longer than {MAX_OPTIONS_BYTES} bytes")])
+    try:
+        VersionOptions.model_validate(options)
+    except ValidationError as error:
+        fields = [(".".join(["options", *map(str, item["loc"])]), item["msg"]) for item in error.errors()]
+        raise Invalid([(field, plain(message)) for field, message in fields]) from None
 
 
 def _type_info(name: str) -> TypeInfo:

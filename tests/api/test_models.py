@@ -126,6 +126,8 @@ async def test_versions_come_in_pages(served: Served) -> None:
     [
         ({"model_type": "oracle"}, "model_type", "text-generation"),
         ({"engine": "steam"}, "engine", "transformers"),
+        ({"options": {"max_batch": 0}}, "options.max_batch", "should be greater than 0"),
+        ({"options": {"pin": True, "ttl_seconds": 5}}, "options", "what is pinned has no ttl_seconds"),
         ({"name": "a/b"}, "name", ""),
         ({"name": ".hidden"}, "name", ""),
         ({"name": "x" * 101}, "name", ""),
