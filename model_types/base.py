@@ -159,8 +159,13 @@ class ModelType(ABC):
 
     @property
     def pass_budget(self) -> int:
-        """What a pass may be padded to: rows times the largest size."""
+        """What a pass may be padded to: rows times the largest size; the sum of sizes where nothing pads."""
         return self._option("pass_budget", DEFAULT_BUDGET)
+
+    @property
+    def pads(self) -> bool:
+        """Whether the rows of a pass are padded to the largest."""
+        return True
 
     @property
     def pass_waste(self) -> float:

@@ -22,7 +22,8 @@ Bound = Literal["rows", "budget", "padding", "key", "all"]
 class Pass:
     """One run through a model: how many rows it had of how many it may have, and what padding cost.
 
-    `size` is the sum of the rows' sizes, `padded` what the device computes: rows times the largest.
+    `size` is the sum of the rows' sizes, `padded` what the device computes: rows times the largest where it
+    pads.
     """
 
     rows: int
@@ -92,7 +93,7 @@ class BatchSession:
                 self._sizes.pop(key, None)
         if keys and outcomes:
             limit = self._engine.pass_rows
-            self.passed.append(Pass(len(keys), limit, sum(sizes), len(sizes) * max(sizes), bound))
+            self.passed.append(Pass(len(keys), limit, sum(sizes), self._extent(sizes), bound))
         wanted = {key: outcome for key, outcome in outcomes.items() if key not in self._cancelled}
         self._cancelled &= self._waiting.keys()
         return wanted
@@ -117,11 +118,16 @@ class BatchSession:
             rows=self._engine.pass_rows,
             budget=self._engine.padded_limit,
             waste=self._engine.pass_waste,
+            pads=self._engine.pads,
         )
         if len(by_size) == chosen.stop - chosen.start < len(self._waiting):
             bound = "key"
         taken = set(by_size[chosen])
         return [key for key in alike if key in taken], bound
+
+    def _extent(self, sizes: Sequence[int]) -> int:
+        """What the device computes for rows of these sizes."""
+        return len(sizes) * max(sizes) if self._engine.pads else sum(sizes)
 
     def _run(self, rows: dict[str, Any]) -> dict[str, Any | Failure]:
         """The outcomes of a pass; none where memory has run out: the rows wait for a smaller pass."""
@@ -138,7 +144,7 @@ class BatchSession:
         if len(rows) == 1:
             return dict.fromkeys(rows, failure)
         if failure.code == "out_of_memory":
-            self._engine.padded_limit = len(rows) * max(self._sizes[key] for key in rows) // 2
+            self._engine.padded_limit = self._extent([self._sizes[key] for key in rows]) // 2
             self._waiting = {**rows, **self._waiting}
             return {}
         keys = list(rows)
@@ -147,32 +153,38 @@ class BatchSession:
         return outcomes | self._run({key: rows[key] for key in keys[middle:]})
 
 
-def cut(sizes: Sequence[int], anchor: int, *, rows: int, budget: int, waste: float) -> tuple[slice, Bound]:
+def cut(
+    sizes: Sequence[int], anchor: int, *, rows: int, budget: int, waste: float, pads: bool = True
+) -> tuple[slice, Bound]:
     """The pass that `sizes[anchor]` belongs to when all are cut into passes, the largest first.
 
     `sizes` ascend. A pass has at most `rows`, is padded to at most `budget`, and at most `waste` of it (a
-    share) is padding; one row always fits. Cutting all of them leaves no scattered rest behind.
+    share) is padding; one row always fits. Where nothing `pads`, its rows' sizes count as they are. Cutting
+    all of them leaves no scattered rest behind.
     """
     high = len(sizes)
     while True:
-        low, bound = _reach(sizes, high, rows=rows, budget=budget, waste=waste)
+        low, bound = _reach(sizes, high, rows=rows, budget=budget, waste=waste, pads=pads)
         if low <= anchor:
             return slice(low, high), bound
         high = low
 
 
-def _reach(sizes: Sequence[int], high: int, *, rows: int, budget: int, waste: float) -> tuple[int, Bound]:
+def _reach(
+    sizes: Sequence[int], high: int, *, rows: int, budget: int, waste: float, pads: bool
+) -> tuple[int, Bound]:
     """Where the pass begins whose largest row is `sizes[high - 1]`, and what kept the next one out."""
     largest = total = sizes[high - 1]
     low = high - 1
     while low > 0:
         count = high - low + 1
         total += sizes[low - 1]
+        extent = count * largest if pads else total
         if count > rows:
             return low, "rows"
-        if count * largest > budget:
+        if extent > budget:
             return low, "budget"
-        if 1 - total / (count * largest) > waste:
+        if 1 - total / extent > waste:
             return low, "padding"
         low -= 1
     return low, "all"
