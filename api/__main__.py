@@ -11,7 +11,7 @@ from api import logs
 from api.app import create_app
 from api.errors import plain
 from api.settings import GatewaySettings
-from db.settings import DatabaseSettings
+from db.settings import BlobSettings, DatabaseSettings
 from workers.broker import BrokerSettings
 
 GRACEFUL_SHUTDOWN_SECONDS = 10
@@ -20,7 +20,8 @@ EXIT_BAD_SETTINGS = 2
 
 def main() -> None:
     try:
-        settings, database, broker = GatewaySettings(), DatabaseSettings(), BrokerSettings()
+        settings, database = GatewaySettings(), DatabaseSettings()
+        broker, store = BrokerSettings(), BlobSettings()
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"]).upper()
@@ -28,7 +29,7 @@ def main() -> None:
         sys.exit(EXIT_BAD_SETTINGS)
     logs.configure(settings.log_level)
     uvicorn.run(
-        create_app(settings, database, broker),
+        create_app(settings, database, broker, store),
         host=settings.api_host,
         port=settings.api_port,
         log_config=None,

@@ -11,19 +11,21 @@ from fastapi import FastAPI
 from api import errors
 from api.gateway import open_gateway
 from api.requests import RequestMiddleware
-from api.routes import auth, docs, health, models, predictions
+from api.routes import auth, blobs, docs, health, models, predictions
 from api.settings import GatewaySettings
 from api.shortcut import Shortcut
-from db.settings import DatabaseSettings
+from db.settings import BlobSettings, DatabaseSettings
 from workers.broker import BrokerSettings
 
 
-def create_app(gateway: GatewaySettings, database: DatabaseSettings, broker: BrokerSettings) -> FastAPI:
+def create_app(
+    gateway: GatewaySettings, database: DatabaseSettings, broker: BrokerSettings, store: BlobSettings
+) -> FastAPI:
     """The application. It starts without its servers, and works as soon as they are there."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_gateway(gateway, database, broker) as app.state.gateway:
+        async with open_gateway(gateway, database, broker, store) as app.state.gateway:
             yield
 
     app = FastAPI(
@@ -37,6 +39,6 @@ def create_app(gateway: GatewaySettings, database: DatabaseSettings, broker: Bro
     app.add_middleware(Shortcut, endpoints={("POST", "/v1/predictions"): predictions.create})
     app.add_middleware(RequestMiddleware, max_body_bytes=gateway.max_body_bytes)
     errors.install(app)
-    for resource in (auth, models, predictions, health, docs):
+    for resource in (auth, models, predictions, blobs, health, docs):
         app.include_router(resource.router)
     return app

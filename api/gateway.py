@@ -20,8 +20,10 @@ from api.passwords import Passwords
 from api.services.versions import Versions
 from api.settings import GatewaySettings
 from api.waiting import Waiting
+from db.blob_urls import BlobUrls
+from db.blobs import Blobs
 from db.session import async_engine
-from db.settings import DatabaseSettings
+from db.settings import BlobSettings, DatabaseSettings
 from workers.bells import GatewayBells
 from workers.broker import BrokerSettings
 
@@ -44,6 +46,8 @@ class Gateway:
     intake: Intake
     backlog: Backlog
     waiting: Waiting
+    blobs: Blobs
+    blob_urls: BlobUrls
 
 
 def _redis(broker: BrokerSettings) -> Redis:
@@ -57,12 +61,13 @@ def _redis(broker: BrokerSettings) -> Redis:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: GatewaySettings, database: DatabaseSettings, broker: BrokerSettings
+    settings: GatewaySettings, database: DatabaseSettings, broker: BrokerSettings, store: BlobSettings
 ) -> AsyncIterator[Gateway]:
     """A gateway's parts; they are closed when the block ends."""
     engine = async_engine(database)
     redis = _redis(broker)
-    signer = Signer(settings.secret_key.get_secret_value())
+    secret_key = settings.secret_key.get_secret_value()
+    signer = Signer(secret_key)
     bells = GatewayBells(redis)
     intake = Intake(
         database.conninfo,
@@ -86,6 +91,8 @@ async def open_gateway(
             intake=intake,
             backlog=backlog,
             waiting=waiting,
+            blobs=Blobs(store),
+            blob_urls=BlobUrls(secret_key, seconds=store.blob_url_seconds),
         )
     finally:
         await intake.close()

@@ -16,8 +16,6 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import Any, Literal
 
-from fsspec.core import url_to_fs
-
 from db.errors import NotFound, StorageUnavailable
 from db.settings import BlobSettings
 
@@ -44,6 +42,8 @@ MEDIA_TYPES = {
     ".flac": "audio/flac",
     ".mp3": "audio/mpeg",
     ".ogg": "audio/ogg",
+    ".aiff": "audio/aiff",
+    ".weba": "audio/webm",
     ".m4a": "audio/mp4",
     ".mp4": "video/mp4",
     ".webm": "video/webm",
@@ -118,6 +118,9 @@ class Blobs:
     """
 
     def __init__(self, settings: BlobSettings) -> None:
+        # It reads the environment when it is imported.
+        from fsspec.core import url_to_fs
+
         self.is_local = not settings.blob_store.startswith("s3://")
         # An instance of its own: shared ones remember listings, and belong to whoever forked us.
         options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
@@ -166,6 +169,12 @@ class Blobs:
         """Delete a file, or a folder with all that is in it; what is not there needs no deletion."""
         with suppress(BlobNotFound), self._reaching(prefix):
             self._files.rm(self._path(prefix), recursive=True)
+
+    def prune(self, folder: str) -> None:
+        """Delete a folder if nothing is in it. Where folders are only names, there is nothing to do."""
+        if self.is_local:
+            with suppress(OSError):
+                Path(self._path(folder)).rmdir()
 
     def _path(self, key: str) -> str:
         if not is_key(key):

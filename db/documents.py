@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from db.blob_urls import BlobUrls
+
 
 @dataclass(frozen=True, slots=True)
 class PredictionRecord:
@@ -53,10 +55,11 @@ def read_record(row: Row[Any]) -> PredictionRecord:
     return PredictionRecord(*[getattr(row, name) for name in _FIELDS])
 
 
-def prediction_document(record: PredictionRecord, *, base_url: str) -> dict[str, Any]:
+def prediction_document(record: PredictionRecord, *, base_url: str, blob_urls: BlobUrls) -> dict[str, Any]:
     """The JSON object for clients. Times are ISO 8601 in UTC, `metrics` are in seconds.
 
-    `base_url` has no slash at its end. `predict_time` is missing where no lane had begun.
+    Its own files are there by their URLs. `base_url` has no slash at its end. `predict_time` is missing
+    where no lane had begun.
     """
     here = f"{base_url}/v1/predictions/{record.id}"
     document = {
@@ -65,8 +68,8 @@ def prediction_document(record: PredictionRecord, *, base_url: str) -> dict[str,
         "model_id": record.model_id,
         "model": record.model,
         "version": record.version_id,
-        "input": record.input,
-        "output": record.output,
+        "input": blob_urls.rendered(record.input, "inputs", record.id, base_url=base_url),
+        "output": blob_urls.rendered(record.output, "predictions", record.id, base_url=base_url),
         "error": record.error,
         "failure": record.failure,
         "attempts": record.attempts,

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine, text
 
+from db.blobs import Blob
 from db.endings import Ended, ending, read_endings
 from db.states import Status
 from db.tables.queue_entry import PRIORITY_STEP
@@ -48,13 +49,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a leased prediction: its output as JSON text, or the failure's sentence and code."""
+    """What became of a leased prediction: its output as JSON text, or the failure's sentence and code.
+
+    `files` are what the output refers to; they are stored before it is.
+    """
 
     lease: Lease
     status: Status
     output: str | None = None
     error: str | None = None
     failure: str | None = None
+    files: Sequence[Blob] = ()
 
 
 @dataclass(frozen=True, slots=True)

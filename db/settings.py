@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from ipaddress import ip_address
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
+
+SECRET_KEY_MIN_BYTES = 32
+_SECRET_KEY_HOW = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105 - a command
+# Of eight letters and more, so that a random key holds one of them less than once in 10^9 times.
+_PLACEHOLDERS: Sequence[str] = (
+    "changeme", "change-me", "change_me", "change-this", "change_this", "your-secret", "your_secret",
+    "yoursecret", "secret-key", "secret_key", "secretkey", "supersecret", "super-secret", "insecure",
+    "placeholder", "replace-me", "replace_me", "development", "password",
+)  # fmt: skip
+
+
+def _is_secret(value: SecretStr) -> SecretStr:
+    key = value.get_secret_value()
+    if len(key.encode()) < SECRET_KEY_MIN_BYTES:
+        raise ValueError(f"must have at least {SECRET_KEY_MIN_BYTES} bytes; {_SECRET_KEY_HOW}")
+    if len(set(key)) < 10 or any(word in key.lower() for word in _PLACEHOLDERS):
+        raise ValueError(f"looks like a placeholder; {_SECRET_KEY_HOW}")
+    return value
+
+
+SecretKey = Annotated[SecretStr, AfterValidator(_is_secret)]
+"""The installation's secret; what looks like a placeholder is refused."""
 
 
 class DatabaseSettings(BaseSettings):
@@ -72,6 +96,11 @@ class BlobSettings(BaseSettings):
 
     blob_store: str = Field(
         ".augury/blobs", min_length=1, description="Where files are kept: a directory, or s3://bucket/prefix."
+    )
+    blob_url_seconds: int = Field(
+        24 * 3600,
+        ge=1,
+        description="For how long the URL of a file is good; whoever has it may fetch the file.",
     )
 
     @field_validator("blob_store")

@@ -25,3 +25,4 @@ class FailureCode(StrEnum):
     WORKER_LOST = "worker_lost"
     EXECUTION_TIMEOUT = "execution_timeout"
     DEADLINE_EXCEEDED = "deadline_exceeded"
+    STORAGE_UNAVAILABLE = "storage_unavailable"

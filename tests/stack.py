@@ -55,6 +55,7 @@ class Stack:
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
             "SECRET_KEY": secrets.token_urlsafe(48),
+            "BLOB_STORE": str(directory / "blobs"),
             "MODEL_CACHE_DIR": str(directory / "models"),
             "OUTBOUND_ALLOW_CIDRS": "127.0.0.0/8,::1/128",
             "OMP_NUM_THREADS": "1",

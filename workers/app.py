@@ -17,7 +17,7 @@ from celery.utils.log import get_multiprocessing_logger
 from kombu.entity import Queue
 
 from db.ids import new_id
-from db.settings import DatabaseSettings
+from db.settings import BlobSettings, DatabaseSettings
 from model_types import registry
 from workers.broker import BrokerSettings
 from workers.events import TaskEvents, Unobserved
@@ -124,6 +124,7 @@ def _open_lane(**_: object) -> None:
         settings=settings,
         database=DatabaseSettings(),
         broker=BrokerSettings(),
+        blobs=BlobSettings(),
         observer=TaskEvents(app, hostname) if settings.task_events else Unobserved(),
         stopping=is_stopping,
     )

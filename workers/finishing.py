@@ -10,12 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from db.blobs import Blobs
 from db.endings import Ended
 from db.leases import Leases, Outcome
 from db.states import FailureCode, Status
 from model_types.base import Failure
 from workers.events import Observer
-from workers.outputs import outcome_of
+from workers.outputs import delete_files, outcome_of, with_files_stored
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +33,14 @@ class Finisher:
     """
 
     def __init__(
-        self, leases: Leases, announce: Callable[[Sequence[Ended]], None], observer: Observer
+        self,
+        leases: Leases,
+        blobs: Blobs,
+        announce: Callable[[Sequence[Ended]], None],
+        observer: Observer,
     ) -> None:
         self._leases = leases
+        self._blobs = blobs
         self._announce = announce
         self._observer = observer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
@@ -67,6 +73,7 @@ class Finisher:
         self._thread.shutdown()
 
     def _store(self, outcomes: Sequence[Outcome]) -> None:
+        outcomes = with_files_stored(outcomes, self._blobs)
         ended = self._finish(outcomes)
         self._announce(ended)
         self.finished += len(ended)
@@ -86,15 +93,21 @@ class Finisher:
         """Store them; while the database is away try again: what is stored already does not change."""
         give_up_at = time.monotonic() + RETRY_SECONDS
         pause = 0.1
+        is_first = True
         while True:
             try:
-                return self._leases.finish(outcomes)
+                ended = self._leases.finish(outcomes)
+                # What is not ours any more may have ended here, if the answer to that was lost.
+                if is_first:
+                    delete_files(outcomes, self._blobs, but={one.id for one in ended})
+                return ended
             except (DBAPIError, PoolTimeout) as error:
                 if not _is_passing(error):
                     return self._finish_apart(outcomes, error)
                 if time.monotonic() > give_up_at:
                     return self._give_up(outcomes)
                 logger.warning("the database is away, keeping %d outcomes: %s", len(outcomes), error.args[0])
+                is_first = False
                 time.sleep(pause)
                 pause = min(pause * 2, 2.0)
 
@@ -107,6 +120,7 @@ class Finisher:
         if outcome.status is not Status.SUCCEEDED:
             return self._give_up(outcomes)
         logger.warning("the output of prediction %s is refused: %s", outcome.lease.id, error.args[0])
+        delete_files(outcomes, self._blobs, but=())
         failure = Failure(FailureCode.MODEL_ERROR, "The model's output cannot be stored.")
         return self._finish([outcome_of(outcome.lease, failure)])
 

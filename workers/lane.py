@@ -16,14 +16,16 @@ import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import lanes
+from db.blobs import Blobs
 from db.ids import new_id
 from db.lanes import LaneInfo
 from db.leases import Leases
 from db.repositories.versions import find_version, note_available, note_unavailable
 from db.session import lane_engine
-from db.settings import DatabaseSettings
+from db.settings import BlobSettings, DatabaseSettings
 from db.states import FailureCode
 from model_types.base import VersionSpec
+from model_types.trust import Trust
 from workers.announcing import Announcer
 from workers.bells import Bells
 from workers.broker import BrokerSettings
@@ -68,6 +70,7 @@ class Lane:
         settings: WorkerSettings,
         database: DatabaseSettings,
         broker: BrokerSettings,
+        blobs: BlobSettings,
         observer: Observer,
         stopping: Callable[[], bool],
     ) -> None:
@@ -80,7 +83,7 @@ class Lane:
         self._doorbell = Doorbell(client, place.pools, stopping)
         self._leases = Leases(self._engine, new_id())
         self._progress = ProgressReporter(self._leases)
-        self._finisher = Finisher(self._leases, self._announcer.ended, observer)
+        self._finisher = Finisher(self._leases, Blobs(blobs), self._announcer.ended, observer)
         self._residency = Residency(
             self._find,
             budget_bytes=settings.worker_memory_mb * MEBIBYTE,
@@ -153,6 +156,7 @@ class Lane:
             path=stored.path,
             revision=stored.revision,
             options=defaults | stored.options,
+            trust=Trust(settings.trusted_models),
             may_download=settings.auto_download_models,
         )
 

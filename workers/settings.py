@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from db.settings import SecretKey
 from workers.addresses import Networks
 from workers.devices import DEVICE
 
@@ -36,6 +37,11 @@ class WorkerSettings(BaseSettings):
     hf_token: SecretStr | None = Field(
         None, description="Token of the Hugging Face Hub, for models that ask for one."
     )
+    trusted_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Weights whose pickles and code may run: prefixes of folders and repositories, or "
+        "sha256: digests, with commas between them.",
+    )
     worker_memory_mb: int = Field(
         4096, ge=1, description="Memory for loaded models in one lane; the least recently used one goes."
     )
@@ -58,7 +64,20 @@ class WorkerSettings(BaseSettings):
         """What lanes want to compute on."""
         return self.model_device if self.enable_gpu else "cpu"
 
+    @field_validator("trusted_models", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _without_slash(cls, value: str) -> str:
         return value.rstrip("/")
+
+
+class StewardSettings(WorkerSettings):
+    """Settings of the steward, which signs the URLs of files in webhooks."""
+
+    secret_key: SecretKey = Field(description="Signs the URLs of files, as the gateway does.")

@@ -20,15 +20,18 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import deadlines, lanes, retention
+from db.blob_urls import BlobUrls
+from db.blobs import Blobs
 from db.partitions import drop_expired_partitions, ensure_partitions
 from db.session import sync_engine, transaction
-from db.settings import DatabaseSettings
+from db.settings import BlobSettings, DatabaseSettings
 from workers import logs
 from workers.announcing import Announcer
 from workers.bells import Bells
 from workers.broker import BrokerSettings
 from workers.outbound import OutboundClient
-from workers.settings import WorkerSettings
+from workers.settings import StewardSettings
+from workers.sweeper import Sweeper
 from workers.webhooks import Deliverer
 
 logger = logging.getLogger(__name__)
@@ -70,15 +73,25 @@ class Leadership:
 class Steward:
     """Everything that must happen although nobody asks for it."""
 
-    def __init__(self, settings: WorkerSettings, database: DatabaseSettings, broker: BrokerSettings) -> None:
+    def __init__(
+        self,
+        settings: StewardSettings,
+        database: DatabaseSettings,
+        broker: BrokerSettings,
+        blobs: BlobSettings,
+    ) -> None:
         self._settings = settings
         self._engine = sync_engine(database, pool_size=4)
         client = redis.Redis.from_url(broker.url(), socket_timeout=1.0, socket_connect_timeout=1.0)
         self._bells = Bells(client)
         self._announcer = Announcer(client, self._bells)
         self._deliverer = Deliverer(
-            self._engine, OutboundClient(settings.outbound_allow_cidrs), base_url=settings.public_url
+            self._engine,
+            OutboundClient(settings.outbound_allow_cidrs),
+            base_url=settings.public_url,
+            blob_urls=BlobUrls(settings.secret_key.get_secret_value(), seconds=blobs.blob_url_seconds),
         )
+        self._sweeper = Sweeper(self._engine, Blobs(blobs))
         self._leadership = Leadership(self._engine)
         self._housekeeping_at = 0.0
         self._stopping = threading.Event()
@@ -98,6 +111,7 @@ class Steward:
             self._stopping.wait(max(0.0, TICK_SECONDS - (time.monotonic() - started)))
         self._leadership.drop()
         self._deliverer.close()
+        self._sweeper.close()
         self._engine.dispose()
 
     def stop(self) -> None:
@@ -118,7 +132,7 @@ class Steward:
             self._housekeeping_at = time.monotonic() + HOUSEKEEPING_SECONDS
 
     def _keep_house(self) -> None:
-        """Make the partitions to come, drop those that have expired, forget old keys."""
+        """Make the partitions to come, drop those that have expired, forget old keys, sweep files."""
         now = datetime.now(UTC)
         before = now - timedelta(days=self._settings.retention_days)
         with transaction(self._engine) as connection:
@@ -127,6 +141,7 @@ class Steward:
             made = ensure_partitions(connection, now=now)
             dropped = drop_expired_partitions(connection, before=before)
         retention.forget(self._engine, before=before, keys_hours=self._settings.idempotency_hours)
+        self._sweeper.begin(expired_before=before)
         if made or dropped:
             logger.info("partitions made: %s; dropped: %s", made, dropped)
 
@@ -135,7 +150,7 @@ def main() -> int:
     """Run a steward until it is told to stop. Returns the exit status."""
     logs.set_up()
     try:
-        steward = Steward(WorkerSettings(), DatabaseSettings(), BrokerSettings())
+        steward = Steward(StewardSettings(), DatabaseSettings(), BrokerSettings(), BlobSettings())
     except ValidationError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import outbox
+from db.blob_urls import BlobUrls
 from db.documents import PredictionRecord, prediction_document
 from db.outbox import Delivery
 from workers.addresses import ForbiddenUrl
@@ -48,11 +49,13 @@ class Deliverer:
         client: OutboundClient,
         *,
         base_url: str,
+        blob_urls: BlobUrls,
         retry_seconds: Sequence[float] = RETRY_SECONDS,
     ) -> None:
         self._engine = engine
         self._client = client
         self._base_url = base_url.rstrip("/")
+        self._blob_urls = blob_urls
         self._retry_seconds = retry_seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
         self._lock = threading.Lock()
@@ -121,7 +124,8 @@ class Deliverer:
             self._try_again(delivery, _reason(answer.status), answer)
 
     def _body(self, prediction: PredictionRecord) -> bytes:
-        return msgspec.json.encode(prediction_document(prediction, base_url=self._base_url))
+        document = prediction_document(prediction, base_url=self._base_url, blob_urls=self._blob_urls)
+        return msgspec.json.encode(document)
 
     def _give_up(self, delivery: Delivery, error: str, status: int | None = None) -> None:
         logger.warning("webhook of %s given up: %s", delivery.prediction_id, error)

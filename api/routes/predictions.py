@@ -139,4 +139,5 @@ def _answer(request: Request, record: PredictionRecord) -> Response:
 
 
 def _document(request: Request, record: PredictionRecord) -> dict[str, Any]:
-    return prediction_document(record, base_url=base_url(request))
+    blob_urls = gateway_of(request).blob_urls
+    return prediction_document(record, base_url=base_url(request), blob_urls=blob_urls)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from api.settings import GatewaySettings
 from db.ids import new_id
 from db.repositories import tokens, users
 from db.repositories.transactions import write
-from db.settings import DatabaseSettings
+from db.settings import BlobSettings, DatabaseSettings
 from workers.broker import BrokerSettings
 
 BASE_URL = "http://augury.example"
@@ -63,17 +64,23 @@ def settings(**overrides: Any) -> GatewaySettings:
 
 
 @pytest.fixture
-def serve(database_url: str, redis_url: str) -> Serve:
+def serve(database_url: str, redis_url: str, tmp_path: Path) -> Serve:
     """Start a gateway with these settings; two of them share their servers, as in production."""
 
     @asynccontextmanager
     async def start(
-        *, database: str = database_url, redis: str = redis_url, client: str = "203.0.113.7", **overrides: Any
+        *,
+        database: str = database_url,
+        redis: str = redis_url,
+        blob_store: str = str(tmp_path / "blobs"),
+        client: str = "203.0.113.7",
+        **overrides: Any,
     ) -> AsyncIterator[Served]:
         app = create_app(
             settings(**overrides),
             DatabaseSettings(database_url=database, _env_file=None),
             BrokerSettings(redis_url=redis, _env_file=None),
+            BlobSettings(blob_store=blob_store, _env_file=None),
         )
         transport = httpx.ASGITransport(app, client=(client, 4711), raise_app_exceptions=False)
         async with (

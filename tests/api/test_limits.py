@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,13 +41,14 @@ async def test_no_route_is_without_a_limit(serve: Serve) -> None:
     async with serve(**TIGHT) as served:
         routes = sorted(set(routes_of(served.app.routes)))
         described = served.app.openapi()["paths"]
-        assert {path for _, path in routes} >= set(described), "routes that the walk has missed"
+        walked = {path.replace(":path}", "}") for _, path in routes}
+        assert walked >= set(described), "routes that the walk has missed"
         assert len(routes) > 20
     for number, (method, path) in enumerate(routes):
         # Each from an address of its own, and by a person of their own.
         async with serve(**TIGHT, client=f"198.51.100.{number}") as served:
             headers = await served.person(f"p{number}", role="admin")
-            url = path.replace("{", "").replace("}", "")
+            url = re.sub(r"{(\w+)(:path)?}", r"\1", path)
             answers = [
                 (await served.http.request(method, url, headers=headers)).status_code for _ in range(4)
             ]

@@ -30,13 +30,13 @@ def recording_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @pytest.fixture
 def open_workshop(
-    recording_type: None, database_url: str, redis_url: str
+    recording_type: None, database_url: str, redis_url: str, tmp_path: Path
 ) -> Iterator[Callable[..., Workshop]]:
     """Opens workshops on this test's database: `open_workshop(v={"max_batch": 2})`."""
     with ExitStack() as cleanup:
 
         def make(**options: Any) -> Workshop:
-            workshop = Workshop(database_url, redis_url, **options)
+            workshop = Workshop(database_url, redis_url, blob_store=tmp_path / "blobs", **options)
             cleanup.callback(workshop.close)
             return workshop
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -59,9 +60,9 @@ def test_outcomes_are_stored_in_order_and_no_more_than_a_few_wait(open_workshop:
 
 @pytest.mark.slow
 def test_a_lane_keeps_its_results_and_settles_its_leases_over_a_restart_of_the_database(
-    recording_type: None, own_postgres: EmbeddedPostgres, redis_url: str
+    recording_type: None, own_postgres: EmbeddedPostgres, redis_url: str, tmp_path: Path
 ) -> None:
-    workshop = Workshop(own_postgres.url, redis_url, v={"max_batch": 2})
+    workshop = Workshop(own_postgres.url, redis_url, blob_store=tmp_path / "blobs", v={"max_batch": 2})
     try:
         workshop.submit(*"abcdef", seconds=0.3)
         serving = workshop.serve_aside()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,7 +20,7 @@ from sqlalchemy import Engine, text
 from db import lanes
 from db.ids import new_id
 from db.session import async_engine, sync_engine
-from db.settings import DatabaseSettings
+from db.settings import BlobSettings, DatabaseSettings
 from db.submissions import Submission, cancel, submit
 from tests.stack import wait_until
 from workers.broker import BrokerSettings
@@ -34,9 +35,10 @@ LEASE_SECONDS = 1.0
 class Yard:
     """A database with one echo model, and what happens to its predictions."""
 
-    def __init__(self, database_url: str, redis_url: str) -> None:
+    def __init__(self, database_url: str, redis_url: str, directory: Path) -> None:
         self.settings = DatabaseSettings(database_url=database_url)
         self.broker = BrokerSettings(redis_url=redis_url)
+        self.blobs = BlobSettings(blob_store=str(directory / "blobs"))
         self.engine: Engine = sync_engine(self.settings)
         self.run(
             "INSERT INTO models (id, owner, owner_key, name, name_key)"
@@ -105,6 +107,7 @@ class Yard:
             settings=WorkerSettings(lease_seconds=LEASE_SECONDS, enable_gpu=False),
             database=self.settings,
             broker=self.broker,
+            blobs=self.blobs,
             observer=Unobserved(),
             stopping=lambda: False,
         )
@@ -116,8 +119,8 @@ class Yard:
 
 
 @pytest.fixture
-def yard(database_url: str, redis_url: str) -> Iterator[Yard]:
-    opened = Yard(database_url, redis_url)
+def yard(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Yard]:
+    opened = Yard(database_url, redis_url, tmp_path)
     yield opened
     opened.engine.dispose()
 
@@ -239,6 +242,7 @@ def test_a_lane_without_a_database_has_nothing_to_serve_and_signs_on_when_it_is_
         settings=WorkerSettings(lease_seconds=0.3, enable_gpu=False),
         database=yard.settings,
         broker=yard.broker,
+        blobs=yard.blobs,
         observer=Unobserved(),
         stopping=lambda: False,
     )

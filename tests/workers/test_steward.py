@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +22,13 @@ from db.partitions import ensure_partitions
 from db.session import sync_engine
 from tests.stack import wait_until
 from tests.workers.test_lane import Yard
-from workers.settings import WorkerSettings
+from workers.settings import StewardSettings
 from workers.steward import Leadership, Steward
 
 
 @pytest.fixture
-def yard(database_url: str, redis_url: str) -> Iterator[Yard]:
-    opened = Yard(database_url, redis_url)
+def yard(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Yard]:
+    opened = Yard(database_url, redis_url, tmp_path)
     yield opened
     opened.engine.dispose()
 
@@ -34,7 +36,8 @@ def yard(database_url: str, redis_url: str) -> Iterator[Yard]:
 @contextmanager
 def steward_of(yard: Yard, **settings: Any) -> Iterator[Steward]:
     """A steward at work in a thread."""
-    steward = Steward(WorkerSettings(**settings), yard.settings, yard.broker)
+    settings_ = StewardSettings(secret_key=secrets.token_urlsafe(48), **settings)
+    steward = Steward(settings_, yard.settings, yard.broker, yard.blobs)
     thread = threading.Thread(target=steward.run)
     thread.start()
     try:
@@ -141,9 +144,9 @@ def test_partitions_that_have_expired_are_dropped_and_new_ones_made(yard: Yard) 
 
 @pytest.mark.slow
 def test_a_steward_outlives_restarts_of_the_database_and_of_redis(
-    own_postgres: EmbeddedPostgres, own_valkey: EmbeddedValkey
+    own_postgres: EmbeddedPostgres, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
-    yard = Yard(own_postgres.url, own_valkey.url)
+    yard = Yard(own_postgres.url, own_valkey.url, tmp_path)
     with steward_of(yard):
         yard.submit("before")
         wait_until(lambda: bells(yard) > 0, 5)

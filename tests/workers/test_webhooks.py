@@ -21,6 +21,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from db import lanes, outbox
+from db.blob_urls import BlobUrls
 from db.ids import new_id
 from db.leases import Leases, Outcome
 from db.session import sync_engine
@@ -34,6 +35,7 @@ from workers.webhooks import RETRY_SECONDS, THREADS_PER_RECEIVER, Deliverer, ret
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 BASE_URL = "https://augury.example"
+BLOB_URLS = BlobUrls("a secret", seconds=3600)
 LANE = lanes.LaneInfo(id="lane", worker="worker", slot=0, host="here", pid=1, pools=["echo"])
 
 
@@ -86,7 +88,9 @@ def finish(database_url: str, engine: Engine) -> Callable[..., list[str]]:
 @contextmanager
 def delivering(engine: Engine, client: OutboundClient | None = None, **options: Any) -> Iterator[Deliverer]:
     """A deliverer that polls often, as the steward does."""
-    deliverer = Deliverer(engine, client or OutboundClient(LOOPBACK), base_url=BASE_URL, **options)
+    deliverer = Deliverer(
+        engine, client or OutboundClient(LOOPBACK), base_url=BASE_URL, blob_urls=BLOB_URLS, **options
+    )
     over = threading.Event()
 
     def poll() -> None:
@@ -316,7 +320,7 @@ def test_closing_waits_for_what_is_under_way(engine: Engine, finish: Callable[..
         time.sleep(0.3)
         answer(200)(handler, number)
 
-    deliverer = Deliverer(engine, OutboundClient(LOOPBACK), base_url=BASE_URL)
+    deliverer = Deliverer(engine, OutboundClient(LOOPBACK), base_url=BASE_URL, blob_urls=BLOB_URLS)
     with receiver(think) as here:
         [prediction_id] = finish(here.url)
         assert deliverer.run_due() == 1

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,10 +19,11 @@ from pydantic import BaseModel
 from sqlalchemy import text
 
 from db import lanes
+from db.blobs import Blobs
 from db.ids import new_id
 from db.leases import Leases
 from db.session import sync_engine
-from db.settings import DatabaseSettings
+from db.settings import BlobSettings, DatabaseSettings
 from db.submissions import Submission, submit
 from model_types.base import Failure, ModelType, ModelUnavailable, TypeInfo, VersionSpec
 from workers.announcing import Announcer
@@ -133,6 +135,7 @@ class Workshop:
         *,
         budget_bytes: int = 1 << 40,
         affinity_seconds: float = 60.0,
+        blob_store: Path,
         **versions: dict[str, Any],
     ) -> None:
         """`versions` are their options by id; without any there is one, `v`."""
@@ -147,7 +150,10 @@ class Workshop:
         self.client = redis.Redis.from_url(redis_url)
         self.bells = Bells(self.client)
         self.leases = self.lane("lane", slot=0)
-        self.finisher = Finisher(self.leases, Announcer(self.client, self.bells).ended, Unobserved())
+        self.blobs = Blobs(BlobSettings(blob_store=str(blob_store), _env_file=None))
+        self.finisher = Finisher(
+            self.leases, self.blobs, Announcer(self.client, self.bells).ended, Unobserved()
+        )
         self.told: list[tuple[str, str | None]] = []
         self.residency = Residency(
             self.versions.get,
