@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from ssl import SSLContext
 from typing import Any
+from urllib.parse import urljoin
 
 import httpcore
 
-from workers.addresses import Address, Network, Target, check_address, check_url
+from workers.addresses import Address, ForbiddenUrl, Network, Target, check_address, check_url
 
 CONNECT_SECONDS = 5.0
 # Of an answer's body nothing is used, but a receiver may finish writing so much of it.
 DRAINED_BYTES = 64 * 1024
 # What went wrong may quote the other side, which may say much.
 MAX_REASON_LENGTH = 200
+MAX_REDIRECTS = 3
 _WRITTEN_AT_ONCE = 64 * 1024
 
+_REDIRECTS = (301, 302, 303, 307, 308)
 _HTTP_ERRORS = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
 
 
 class NoAnswer(Exception):
     """The other side cannot be reached, or gives no proper answer in time."""
+
+
+class TooMuch(Exception):
+    """The other side sends more than is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class Answer:
 
 
 class OutboundClient:
-    """Sends requests past the guard. Follows no redirects, uses no proxies. Safe to share between threads.
+    """Sends requests past the guard; uses no proxies. Safe to share between threads.
 
     Every request has a connection of its own, so each is resolved and checked anew. `timeout_seconds`
     bounds the whole of it, from the name's resolution on.
@@ -50,20 +57,37 @@ class OutboundClient:
         self._tls: SSLContext = httpcore.default_ssl_context()
 
     def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
-        """POST `content`. Raises `ForbiddenUrl`, `ForbiddenAddress` or `NoAnswer`."""
+        """POST `content`; no redirect is followed. Raises `ForbiddenUrl`, `ForbiddenAddress`, `NoAnswer`."""
         target = check_url(url, self._allow)
         deadline = Deadline(self._timeout_seconds)
-        try:
-            return self._exchange("POST", target, content, headers, deadline)
-        except httpcore.TimeoutException as error:
-            raise NoAnswer(f"{target.authority} did not answer in time") from error
-        except _HTTP_ERRORS as error:
-            reason = str(error)[:MAX_REASON_LENGTH] or type(error).__name__
-            raise NoAnswer(f"{target.authority} gave no proper answer: {reason}") from error
+        with self._exchange("POST", target, content, headers, deadline) as response:
+            with suppress(*_HTTP_ERRORS):
+                _drain(response.iter_stream())
+            return Answer(response.status, _readable(response.headers))
 
+    def get(self, url: str, *, max_bytes: int) -> bytes:
+        """What lies at a URL, after no more than three redirects, each of them checked like the first URL.
+
+        Raises `ForbiddenUrl`, `ForbiddenAddress`, `NoAnswer` and, before it has read more than
+        `max_bytes`, `TooMuch`.
+        """
+        deadline = Deadline(self._timeout_seconds)
+        for _ in range(MAX_REDIRECTS + 1):
+            target = check_url(url, self._allow)
+            # Decoded, a compressed answer could be of any length.
+            headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "augury"}
+            with self._exchange("GET", target, b"", headers, deadline) as response:
+                answer = Answer(response.status, _readable(response.headers))
+                if answer.status not in _REDIRECTS:
+                    return _body(answer, response.iter_stream(), target, max_bytes)
+            url = _redirected(url, answer, target)
+        raise NoAnswer(f"{target.authority} redirects once more, after {MAX_REDIRECTS} times")
+
+    @contextmanager
     def _exchange(
         self, method: str, target: Target, content: bytes, headers: Mapping[str, str], deadline: Deadline
-    ) -> Answer:
+    ) -> Iterator[httpcore.Response]:
+        """A request and its response, whose body may be read. Raises `NoAnswer`, also while it is read."""
         url = httpcore.URL(
             scheme=target.scheme.encode(),
             host=target.host.encode(),
@@ -74,10 +98,17 @@ class OutboundClient:
             url.origin, ssl_context=self._tls, network_backend=GuardedBackend(self._allow, deadline)
         )
         sent = [("Host", target.authority), ("Connection", "close"), *headers.items()]
-        with connection, connection.stream(method, url, headers=sent, content=content) as response:
-            with suppress(*_HTTP_ERRORS):
-                _drain(response.iter_stream())
-            return Answer(response.status, _readable(response.headers))
+        try:
+            with (
+                connection,
+                connection.stream(method, url, headers=sent, content=content or None) as response,
+            ):
+                yield response
+        except httpcore.TimeoutException as error:
+            raise NoAnswer(f"{target.authority} did not answer in time") from error
+        except _HTTP_ERRORS as error:
+            reason = str(error)[:MAX_REASON_LENGTH] or type(error).__name__
+            raise NoAnswer(f"{target.authority} gave no proper answer: {reason}") from error
 
 
 class Deadline:
@@ -164,6 +195,32 @@ def _resolve(host: str, port: int) -> list[Address]:
 
 def _readable(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+
+
+def _redirected(url: str, answer: Answer, target: Target) -> str:
+    """Where a redirect leads. Raises `ForbiddenUrl` where it would leave TLS, and `NoAnswer`."""
+    if "location" not in answer.headers:
+        raise NoAnswer(f"{target.authority} redirects nowhere")
+    following = urljoin(url, answer.headers["location"])
+    if target.scheme == "https" and not following.lower().startswith("https:"):
+        raise ForbiddenUrl("must not redirect from https to anything else")
+    return following
+
+
+def _body(answer: Answer, chunks: Iterable[bytes], target: Target, max_bytes: int) -> bytes:
+    if answer.status != 200:
+        raise NoAnswer(f"{target.authority} answered with status {answer.status}")
+    if answer.headers.get("content-encoding", "identity").lower() != "identity":
+        raise NoAnswer(f"{target.authority} sent what is compressed, although that was not accepted")
+    declared = answer.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise TooMuch(f"{target.authority} offers {declared} bytes")
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > max_bytes:
+            raise TooMuch(f"{target.authority} sends more than {max_bytes} bytes")
+    return bytes(body)
 
 
 def _drain(chunks: Iterable[bytes]) -> None:

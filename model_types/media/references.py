@@ -1,4 +1,4 @@
-"""What the text in a file's field means: a URL, the bytes themselves, or a file that this server keeps."""
+"""What the text in a file's field means: a URL, or the bytes themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from urllib.parse import unquote_to_bytes
 
 from model_types.media.limits import MediaLimits, UnusableFile, check_size
 
-STORED_PREFIX = "blob:"
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _WHITE_SPACE = b" \t\r\n\f\v"
 
@@ -21,34 +20,22 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A file in the blob store of this server."""
-
-    key: str
-
-    def __str__(self) -> str:
-        return STORED_PREFIX + self.key
-
-
-@dataclass(frozen=True, slots=True)
 class Inline:
     """A file that came within the input."""
 
     data: bytes = field(repr=False)
 
 
-def parse_reference(text: str, limits: MediaLimits) -> Remote | Stored | Inline:
+def parse_reference(text: str, limits: MediaLimits) -> Remote | Inline:
     """What a file's field holds. What a `data:` URI says of its type is not believed, so not kept.
 
-    Raises `UnusableFile` for what is none of them, and for bytes that are too many.
+    Raises `UnusableFile` for what is neither, and for bytes that are too many.
     """
     scheme = text[:8].lower()
     if scheme.startswith(("http://", "https://")):
         return Remote(text)
     if scheme.startswith("data:"):
         return Inline(_within(_data_uri(text, limits), limits))
-    if text.startswith(STORED_PREFIX):
-        return Stored(text.removeprefix(STORED_PREFIX))
     try:
         return Inline(_within(_base64(text.encode(), limits), limits))
     except (binascii.Error, UnicodeEncodeError):

@@ -33,11 +33,12 @@ class Receiver:
     """Where it listens, and what it has received so far."""
 
     port: int
+    address: str = "127.0.0.1"
     requests: list[Received] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
 
 def answer(status: int, **headers: str) -> Respond:
@@ -50,6 +51,19 @@ def answer(status: int, **headers: str) -> Respond:
         handler.send_header("Content-Length", "2")
         handler.end_headers()
         handler.wfile.write(b"ok")
+
+    return respond
+
+
+def serve(body: bytes, **headers: str) -> Respond:
+    """Answer every request with this file. Header names are given with underscores."""
+
+    def respond(handler: BaseHTTPRequestHandler, _: int) -> None:
+        handler.send_response(200)
+        for name, value in ({"Content_Length": str(len(body))} | headers).items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
 
     return respond
 
@@ -77,10 +91,18 @@ class QuietServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def receiver(respond: Respond, *, certificate: Path | None = None) -> Iterator[Receiver]:
-    """A server on a free port. `respond` gets the handler and the request's number, from 1 on."""
+def receiver(
+    respond: Respond, *, certificate: Path | None = None, address: str = "127.0.0.1"
+) -> Iterator[Receiver]:
+    """A server on a free port of a loopback address.
+
+    `respond` gets the handler and the request's number, from 1 on.
+    """
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             with lock:
@@ -92,12 +114,12 @@ def receiver(respond: Respond, *, certificate: Path | None = None) -> Iterator[R
             """Keep quiet."""
 
     lock = threading.Lock()
-    server = QuietServer(("127.0.0.1", 0), Handler)
+    server = QuietServer((address, 0), Handler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    received = Receiver(server.server_port)
+    received = Receiver(server.server_port, address)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
