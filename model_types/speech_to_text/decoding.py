@@ -1,0 +1,165 @@
+"""Whisper's decoder over encoded windows: which language, what is said, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteriaList,
+    SuppressTokensAtBeginLogitsProcessor,
+    SuppressTokensLogitsProcessor,
+    WhisperTimeStampLogitsProcessor,
+)
+from transformers.modeling_outputs import BaseModelOutput
+
+from model_types.speech_to_text.vocabulary import MAX_OPENING_TOKENS, Vocabulary
+from model_types.text_generation.rows import Row
+from model_types.text_generation.sampling import RowSampler
+from model_types.text_generation.stopping import RowStopping
+
+# As in OpenAI's implementation: who speaks in a window begins within its first second.
+MAX_INITIAL_TICKS = 50
+
+
+class Decoder:
+    """Decodes encoded windows, [rows, frames, hidden], each row on its own terms.
+
+    The library's own `generate` for Whisper takes one prompt, one task and one temperature for a whole batch,
+    runs the encoder a second time to detect a language, and aligns words over the batch's padding.
+    """
+
+    def __init__(self, model: Any, vocabulary: Vocabulary) -> None:
+        """`model` is a `WhisperForConditionalGeneration`; the defaults that come with it are forgotten here.
+
+        Of these, older checkpoints force tokens, and limit lengths, in ways that no schema of ours promises.
+        """
+        self._model = model
+        self._vocabulary = vocabulary
+        self._suppressed = _listed(model, "suppress_tokens")
+        self._suppressed_at_begin = _listed(model, "begin_suppress_tokens")
+        self._alignment_heads = _listed(model, "alignment_heads")
+        model.generation_config = GenerationConfig()
+
+    @property
+    def aligns(self) -> bool:
+        """Whether it is known which heads follow the sound."""
+        return bool(self._alignment_heads)
+
+    @property
+    def max_context_tokens(self) -> int:
+        """How many tokens of what came before a row may have: with its mark, half of what the model holds."""
+        return int(self._model.config.max_target_positions) // 2 - 1
+
+    @property
+    def max_new_tokens(self) -> int:
+        """How many tokens a window may come to: whatever else a row and its batch-mates begin with."""
+        return int(self._model.config.max_target_positions) // 2 - MAX_OPENING_TOKENS
+
+    def languages(self, sounds: Tensor) -> list[str]:
+        """The likeliest language of each window."""
+        codes = list(self._vocabulary.languages)
+        start = torch.full((len(sounds), 1), self._vocabulary.start, device=sounds.device)
+        scores = self._forward(sounds, start).logits[:, -1]
+        likeliest = scores[:, list(self._vocabulary.languages.values())].argmax(dim=-1)
+        return [codes[place] for place in likeliest.tolist()]
+
+    def write(self, rows: Sequence[Row], with_times: Sequence[bool], sounds: Tensor) -> list[list[int]]:
+        """The tokens that follow each row's, without the end of text."""
+        end = self._vocabulary.end
+        device = sounds.device
+        width = max(len(row.ids) for row in rows)
+        padded = [[end] * (width - len(row.ids)) + row.ids for row in rows]
+        mask = [[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in rows]
+        output = GenerationMixin.generate(
+            self._model,
+            encoder_outputs=BaseModelOutput(last_hidden_state=sounds),
+            attention_mask=torch.ones(sounds.shape[:2], device=device),
+            decoder_input_ids=torch.tensor(padded, device=device),
+            decoder_attention_mask=torch.tensor(mask, device=device),
+            generation_config=GenerationConfig(
+                max_new_tokens=max(row.max_new_tokens for row in rows),
+                decoder_start_token_id=self._vocabulary.start,
+                eos_token_id=end,
+                pad_token_id=end,
+            ),
+            logits_processor=self._processors(rows, with_times, width, device),
+            stopping_criteria=StoppingCriteriaList(
+                [RowStopping(rows, width, self._vocabulary.tokenizer, device)]
+            ),
+        )
+        written = [
+            ids[: row.max_new_tokens] for row, ids in zip(rows, output[:, width:].tolist(), strict=True)
+        ]
+        return [ids[: ids.index(end)] if end in ids else ids for ids in written]
+
+    def attention(self, opening: Sequence[int], text: Sequence[int], sound: Tensor) -> Tensor:
+        """Where the decoder looks while it writes `text` after `opening`: [heads, tokens + 1, frames].
+
+        The last look is for the end of the text. A pass of its own: while rows are written together,
+        attention is computed in a way that does not tell.
+        """
+        tokens = torch.tensor([[*opening, *text]], device=sound.device)
+        usual = self._model.config._attn_implementation
+        self._model.set_attn_implementation("eager")
+        try:
+            layers = self._forward(sound[None], tokens, output_attentions=True).cross_attentions
+        finally:
+            self._model.set_attn_implementation(usual)
+        heads = torch.stack([layers[layer][0, head] for layer, head in self._alignment_heads])
+        # A token is looked for where the one before it is read.
+        return heads[:, len(opening) - 1 :].float()
+
+    def _forward(self, sounds: Tensor, tokens: Tensor, **options: Any) -> Any:
+        hidden = BaseModelOutput(last_hidden_state=sounds)
+        return self._model(encoder_outputs=hidden, decoder_input_ids=tokens, use_cache=False, **options)
+
+    def _processors(
+        self, rows: Sequence[Row], with_times: Sequence[bool], width: int, device: torch.device
+    ) -> LogitsProcessorList:
+        processors = LogitsProcessorList()
+        if self._suppressed:
+            processors.append(SuppressTokensLogitsProcessor(self._suppressed, device=str(device)))
+        if self._suppressed_at_begin:
+            processors.append(
+                SuppressTokensAtBeginLogitsProcessor(self._suppressed_at_begin, width, device=str(device))
+            )
+        if any(with_times):
+            processors.append(TimestampRules(with_times, width, self._vocabulary, device))
+        if not all(row.takes_scores_as_they_are for row in rows):
+            processors.append(RowSampler(rows, width, device))
+        return processors
+
+
+class TimestampRules(LogitsProcessor):
+    """Keeps times in pairs and in order, in the rows that write times."""
+
+    def __init__(
+        self, with_times: Sequence[bool], width: int, vocabulary: Vocabulary, device: torch.device
+    ) -> None:
+        config = GenerationConfig(
+            eos_token_id=vocabulary.end,
+            no_timestamps_token_id=vocabulary.no_timestamps,
+            max_initial_timestamp_index=MAX_INITIAL_TICKS,
+        )
+        self._rules = WhisperTimeStampLogitsProcessor(config, begin_index=width)
+        self._with_times = torch.tensor(with_times, device=device)[:, None]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores [rows, vocabulary] in which no row can break the rules."""
+        return torch.where(self._with_times, self._rules(input_ids, scores), scores)
+
+
+def _up_to(end: int, ids: list[int]) -> list[int]:
+    return ids[: ids.index(end)] if end in ids else ids
+
+
+def _listed(model: Any, name: str) -> list[Any]:
+    """A list from the model's generation config; older checkpoints have it in their config."""
+    return list(getattr(model.generation_config, name, None) or getattr(model.config, name, None) or ())
