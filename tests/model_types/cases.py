@@ -10,6 +10,7 @@ from typing import Any
 
 from examples.demo_models import RECITAL
 from model_types.base import VersionSpec
+from tests.model_types import whisper
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,32 @@ TEXT_GENERATION = Case(
     spoil=lambda row: replace(row, ids=[1_000_000]),  # no such token
 )
 
-CASES = [ECHO, TEXT_GENERATION]
+SPOKEN: list[dict[str, Any]] = [
+    {},
+    {"language": "german", "timestamps": "word"},
+    {"task": "translate", "timestamps": "none"},
+    {"language": "ja", "temperature": 1},
+    {"prompt": "Alice and the Hatter", "timestamps": "word", "temperature": 0.5},
+    {"language": "fr", "prompt": "Oui.", "task": "translate"},
+    {"timestamps": "none", "temperature": 1},
+    {"language": "en"},
+]
+
+SPEECH_TO_TEXT = Case(
+    spec=VersionSpec(
+        id="3",
+        model="a/whisper",
+        model_type="speech-to-text",
+        engine="transformers",
+        path="",
+        options={"threads": 1},
+    ),
+    inputs=[
+        {"audio": whisper.data_uri(whisper.hum(0.4 + seed / 10, seed=seed)), "seed": seed, **asked}
+        for seed, asked in enumerate(SPOKEN)
+    ],
+    spoil=lambda recording: replace(recording, features=None),
+    build=whisper.build,
+)
+
+CASES = [ECHO, TEXT_GENERATION, SPEECH_TO_TEXT]
