@@ -2,7 +2,7 @@
 FROM python:3.11-slim-bookworm AS dependencies
 
 # "inference" for workers; a gateway alone runs with EXTRAS="".
-ARG EXTRAS=inference
+ARG EXTRAS=inference,s3
 # Another index beside the default one, such as one that carries torch for your hardware.
 ARG PIP_EXTRA_INDEX_URL=""
 ENV PIP_EXTRA_INDEX_URL=${PIP_EXTRA_INDEX_URL} \
@@ -21,7 +21,7 @@ FROM python:3.11-slim-bookworm
 
 RUN groupadd --gid 10001 augury \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp augury \
-    && install --directory --owner=augury --group=augury /models
+    && install --directory --owner=augury --group=augury /blobs /models
 COPY --from=dependencies /venv /venv
 WORKDIR /app
 COPY . .

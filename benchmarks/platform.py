@@ -61,6 +61,7 @@ class Platform:
             "API_PORT": str(self.port),
             "DATABASE_URL": self.database_url,
             "REDIS_URL": servers.valkey.database_url(keyspace),
+            "BLOB_STORE": str(servers.directory / f"{name}-blobs"),
             "SECRET_KEY": secrets.token_urlsafe(48),
             "LOG_LEVEL": "WARNING",
             "OMP_NUM_THREADS": "1",

@@ -167,6 +167,7 @@ def _environment(launch: Launch, settings: LaunchSettings) -> dict[str, str]:
         "API_HOST": launch.host,
         "API_PORT": str(launch.port),
         "SECRET_KEY": settings.secret_key or data.secret("secret_key"),
+        "BLOB_STORE": settings.blob_store or str(data.blobs),
         "MODEL_CACHE_DIR": str(settings.model_cache_dir or data.models),
         "WORKER_CONCURRENCY": str(launch.lanes),
         "OMP_NUM_THREADS": str(threads),

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from api.settings import GatewaySettings
-from db.settings import DatabaseSettings
+from db.settings import BlobSettings, DatabaseSettings
 from workers.broker import BrokerSettings
 from workers.settings import WorkerSettings
 
@@ -20,11 +20,16 @@ ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "docs/reference/configuration.md"
 EXAMPLE = ROOT / ".env.example"
 
+_WORKER_READERS = (
+    "The worker and `python -m workers.steward` read these; the steward reads `SECRET_KEY` as well."
+)
+
 GROUPS: tuple[tuple[str, str, type[BaseSettings]], ...] = (
     ("PostgreSQL", "All processes but Flower read these.", DatabaseSettings),
     ("Redis or Valkey", "All processes read these.", BrokerSettings),
     ("Gateway", "`python -m api` reads these.", GatewaySettings),
-    ("Worker and steward", "The worker and `python -m workers.steward` read these.", WorkerSettings),
+    ("Files", "Gateway, worker and steward read these.", BlobSettings),
+    ("Worker and steward", _WORKER_READERS, WorkerSettings),
 )
 
 # What only docker-compose.yml knows: the name, whether it must be set, and what it is.
@@ -40,6 +45,10 @@ COMPOSE = (
     ("TEXT_GENERATION_GPU", False, "The device that text generation gets; 0 by default."),
     ("GPU_LANES", False, "Lanes that share a GPU; 1 by default."),
     ("GPU_MEMORY_MB", False, "Memory for loaded models in one lane on a GPU; 16384 by default."),
+    ("AWS_ACCESS_KEY_ID", False, "Who may use the bucket of an s3:// BLOB_STORE."),
+    ("AWS_SECRET_ACCESS_KEY", False, "The secret that goes with it."),
+    ("AWS_DEFAULT_REGION", False, "The bucket's region."),
+    ("AWS_ENDPOINT_URL", False, "Where the bucket is, if not at Amazon's, such as http://minio:9000."),
     ("OMP_NUM_THREADS", False, "CPU threads of one lane; 1 by default."),
     ("PIP_EXTRA_INDEX_URL", False, "An index to build the image from, beside the default one."),
     ("AUGURY_TAG", False, "The image's tag; latest by default."),

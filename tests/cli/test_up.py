@@ -22,7 +22,7 @@ from cli.processes import SUPERVISED_BY
 from tests.stack import wait_until
 
 START_SECONDS = 120
-_GIVEN = ("DATABASE_URL", "REDIS_URL", "REDIS_HOST", "SECRET_KEY", "AUGURY_URL", "AUGURY_TOKEN")
+_GIVEN = ("BLOB_STORE", "DATABASE_URL", "REDIS_URL", "REDIS_HOST", "SECRET_KEY", "AUGURY_URL", "AUGURY_TOKEN")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

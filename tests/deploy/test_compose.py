@@ -57,8 +57,14 @@ def test_every_setting_of_an_operator_reaches_its_process(services: dict[str, An
             assert not missing, f"{reader} does not get {missing}"
 
 
-def test_only_the_gateway_knows_the_key_that_signs_tokens(services: dict[str, Any]) -> None:
-    assert [name for name in OURS if "SECRET_KEY" in services[name]["environment"]] == ["api"]
+def test_where_models_run_nobody_knows_the_key_that_signs_tokens_and_urls(services: dict[str, Any]) -> None:
+    assert [name for name in OURS if "SECRET_KEY" in services[name]["environment"]] == ["api", "steward"]
+
+
+def test_whoever_handles_files_shares_their_store(services: dict[str, Any]) -> None:
+    for name in ("api", "worker", "steward"):
+        assert services[name]["environment"]["BLOB_STORE"] == "/blobs"
+        assert "blobs:/blobs" in services[name]["volumes"]
 
 
 def test_our_containers_run_without_privileges(services: dict[str, Any]) -> None:
@@ -157,6 +163,7 @@ def test_the_processes_of_compose_serve_a_prediction_and_flower_shows_them(
         FLOWER_PORT=flower_port,
         FLOWER_ADDRESS="127.0.0.1",
         OMP_NUM_THREADS="1",
+        BLOB_STORE=str(tmp_path / "blobs"),
         MODEL_CACHE_DIR=str(tmp_path),
     )
     containers.run("migrate")
