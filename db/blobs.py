@@ -133,11 +133,14 @@ class Blobs:
     def put(self, key: str, data: bytes) -> None:
         """Store bytes: whoever reads finds all of them or nothing."""
         path = self._path(key)
-        with self._reaching(key):
-            if self.is_local:
-                _write(Path(path), data)
-            else:
-                self._files.pipe_file(path, data, ContentType=media_type_of(key))
+        try:
+            with self._reaching(key):
+                if self.is_local:
+                    _write(Path(path), data)
+                else:
+                    self._files.pipe_file(path, data, ContentType=media_type_of(key))
+        except BlobNotFound:
+            raise BlobStoreUnavailable("there is no such bucket") from None
 
     def size_bytes(self, key: str) -> int:
         """How long a file is. Raises `BlobNotFound`."""
@@ -148,7 +151,7 @@ class Blobs:
             return int(info["size"])
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        """The bytes from `start` to before `end`, as far as there are any. Raises `BlobNotFound`."""
+        """The bytes from `start` to before `end`, both within the file. Raises `BlobNotFound`."""
         with self._reaching(key):
             data: bytes = self._files.cat_file(self._path(key), start=start, end=end)
             return data

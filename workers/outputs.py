@@ -45,12 +45,14 @@ def outcome_of(lease: Lease, result: Any | Failure) -> Outcome:
     return Outcome(lease, Status.SUCCEEDED, output=output, files=list(files.by_key.values()))
 
 
-def with_files_stored(outcomes: Sequence[Outcome], blobs: Blobs) -> list[Outcome]:
+def with_files_stored(
+    outcomes: Sequence[Outcome], blobs: Blobs, *, patience_seconds: float = STORE_SECONDS
+) -> list[Outcome]:
     """The outcomes, when their files are stored; failures in place of those whose files cannot be."""
     stored, is_away = [], False
     for outcome in outcomes:
         # One of them waits for the store, not each.
-        if outcome.files and (is_away or not _stored(outcome, blobs)):
+        if outcome.files and (is_away or not _stored(outcome, blobs, patience_seconds)):
             is_away = True
             stored.append(outcome_of(outcome.lease, _NOT_STORED))
         else:
@@ -109,9 +111,9 @@ def _folder(lease: Lease) -> str:
     return f"{folder_of('predictions', lease.id)}/{lease.attempt}"
 
 
-def _stored(outcome: Outcome, blobs: Blobs) -> bool:
+def _stored(outcome: Outcome, blobs: Blobs, patience_seconds: float) -> bool:
     """Store an outcome's files, trying again for a while; whether that succeeded."""
-    give_up_at = time.monotonic() + STORE_SECONDS
+    give_up_at = time.monotonic() + patience_seconds
     pause_seconds = 0.1
     while True:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model_types.base import TypeInfo
+from model_types.base import OutputFile, TypeInfo
 
 
 class Input(BaseModel):
@@ -45,13 +45,19 @@ class Input(BaseModel):
         description="Kill the process that runs it (SIGKILL), as a fault in native code would.",
         json_schema_extra={"x-order": 4},
     )
+    file: bool = Field(
+        default=False,
+        title="File",
+        description="Give the text back as a file, echo.txt.",
+        json_schema_extra={"x-order": 5},
+    )
 
 
 INFO = TypeInfo(
     name="echo",
     description="Gives back its text. For tests, benchmarks and first steps.",
     Input=Input,
-    Output=str,
+    Output=str | OutputFile,
     engines={"builtin": "model_types.echo.builtin:Echo"},
     default_engine="builtin",
     max_batch=64,

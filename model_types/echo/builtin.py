@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_types.base import Failure, ModelType, VersionSpec
+from model_types.base import Failure, ModelType, OutputFile, VersionSpec
 from model_types.echo import Input
 
 
@@ -30,9 +30,13 @@ class Progress:
         """How far it has come, 0 to 1."""
         return 1 - self.steps_left / self.input.steps
 
-    def outcome(self) -> str | Failure:
+    def outcome(self) -> str | OutputFile | Failure:
         """What it comes to in the end."""
-        return self.input.text if self.input.fail is None else Failure("model_error", self.input.fail)
+        if self.input.fail is not None:
+            return Failure("model_error", self.input.fail)
+        if self.input.file:
+            return OutputFile("echo.txt", "text/plain", self.input.text.encode())
+        return self.input.text
 
 
 class EchoSession:
@@ -85,7 +89,7 @@ class Echo(ModelType):
     def session(self) -> EchoSession:
         return EchoSession(max_batch=self.max_batch)
 
-    def predict(self, batch: Sequence[Input]) -> Sequence[str | Failure]:
+    def predict(self, batch: Sequence[Input]) -> Sequence[str | OutputFile | Failure]:
         session = EchoSession(max_batch=len(batch))
         for index, item in enumerate(batch):
             session.add(str(index), item)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from model_types.base import Failure, VersionSpec
+from model_types.base import Failure, OutputFile, VersionSpec
 from model_types.echo import INFO
 from model_types.echo.builtin import Echo
 
@@ -31,6 +31,11 @@ def test_it_fails_when_told_to(echo: Echo) -> None:
         [echo.prepare({"text": "a", "fail": "out of paper"}), echo.prepare({"text": "b"})]
     )
     assert outcomes == [Failure("model_error", "out of paper"), "b"]
+
+
+def test_it_gives_back_a_file_when_told_to(echo: Echo) -> None:
+    outcomes = echo.predict([echo.prepare({"text": "Grüße", "file": True})])
+    assert outcomes == [OutputFile("echo.txt", "text/plain", "Grüße".encode())]
 
 
 def test_it_takes_as_many_steps_as_asked(echo: Echo) -> None:
