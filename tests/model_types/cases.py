@@ -11,6 +11,7 @@ from typing import Any
 from examples.demo_models import RECITAL
 from model_types.base import VersionSpec
 from tests.model_types import whisper
+from tests.model_types.pictures import same_images
 
 
 @dataclass(frozen=True)
@@ -95,4 +96,29 @@ SPEECH_TO_TEXT = Case(
     build=whisper.build,
 )
 
-CASES = [ECHO, TEXT_GENERATION, SPEECH_TO_TEXT]
+
+def _build_tiny_diffusion(folder: Path) -> None:
+    from tests.model_types import tiny_diffusion  # diffusers takes a second to import
+
+    tiny_diffusion.build(folder)
+
+
+TEXT_TO_IMAGE = Case(
+    spec=VersionSpec(
+        id="text-to-image",
+        model="test/tiny-diffusion",
+        model_type="text-to-image",
+        engine="diffusers",
+        path="",
+        options={"threads": 1},
+    ),
+    inputs=[
+        {"prompt": f"picture {seed}", "negative_prompt": "a" * seed, "seed": seed, "num_inference_steps": 2}
+        for seed in range(8)
+    ],
+    spoil=lambda generation: replace(generation, prompt=None),
+    build=_build_tiny_diffusion,
+    same=same_images,
+)
+
+CASES = [ECHO, TEXT_GENERATION, SPEECH_TO_TEXT, TEXT_TO_IMAGE]
