@@ -53,6 +53,11 @@ $(TO_RUN): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(TO_WORK): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(PIP) -e '.[inference,embedded,dev]'
+	@# Alone: what ultralytics also asks for is large, needs a display's libraries, and is not used. A torchvision
+	@# that does not fit the torch beside it breaks whatever imports it, unless it is mended when Python starts.
+	$(PIP) --no-deps torchvision ultralytics
+	@echo 'import model_types.torchvision_ops as ops; ops.install()' > \
+		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torchvision_ops.pth"
 	@touch $(TO_RUN) $@
 
 $(BIN)/python:
