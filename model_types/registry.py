@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from model_types import echo, speech_to_text, text_generation, text_to_image, torchvision_ops
+from model_types import classification, echo, embeddings, rerank, speech_to_text, text_generation, text_to_image, torchvision_ops
 from model_types.base import ModelType, ModelUnavailable, TypeInfo, VersionSpec
 
 ENTRY_POINT_GROUP = "augury.model_types"
@@ -14,6 +14,9 @@ ENTRY_POINT_GROUP = "augury.model_types"
 BUILT_IN: tuple[TypeInfo, ...] = (
     echo.INFO,
     text_generation.INFO,
+    embeddings.INFO,
+    rerank.INFO,
+    classification.INFO,
     text_to_image.INFO,
     speech_to_text.INFO,
 )
