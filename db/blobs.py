@@ -153,7 +153,7 @@ class Blobs:
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         """The bytes from `start` to before `end`, both within the file. Raises `BlobNotFound`."""
         with self._reaching(key):
-            data: bytes = self._files.cat_file(self._path(key), start=start, end=end)
+            data: bytes = self._files.cat_file(self._path(key), start=start or None, end=end)
             return data
 
     def names(self, folder: str = "") -> list[str]:

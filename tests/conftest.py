@@ -15,6 +15,7 @@ import pytest
 from cli.migrate import migrate
 from cli.postgres import EmbeddedPostgres
 from cli.valkey import EmbeddedValkey
+from tests.s3 import BUCKET, s3_server
 from tests.servers import VALKEY_DATABASES, Databases, Keyspaces
 from tests.stack import Stack
 
@@ -77,6 +78,21 @@ def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey of this test's own, to be stopped, killed and restarted at will."""
     with EmbeddedValkey(tmp_path / "own-valkey") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_environment(session_directory: Path) -> Iterator[dict[str, str]]:
+    """The session's S3 server, by what its clients must find in their environment."""
+    with s3_server(session_directory) as environment:
+        yield environment
+
+
+@pytest.fixture
+def bucket(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A place of this test's own in a bucket, for clients in this process: s3://…"""
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid4().hex}"
 
 
 @pytest.fixture
