@@ -23,7 +23,7 @@ from benchmarks.platform import Platform, WrongResult, outputs
 from benchmarks.servers import Servers
 from benchmarks.sizes import Sizes
 from benchmarks.table import Row, at_least
-from cli.demo import RECITAL
+from examples.demo_models import RECITAL
 
 BATCH_SIZES = (8, 16, 32, 64)
 PROMPT_CHARACTERS = (8, 256)

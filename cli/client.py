@@ -62,7 +62,7 @@ class Client:
             raise ServerUnreachable(f"No server answers at {self.url}: {error}") from error
         if response.is_error:
             raise RequestRefused(response)
-        return response.json()
+        return response.json() if response.content else None
 
     def is_ready(self) -> bool:
         """Whether `/ready` answers 200."""
@@ -101,15 +101,31 @@ class Client:
             yield from answer["results"]
             page = answer["next"]
 
-    def has_model(self, name: str) -> bool:
-        """Whether there is a model `owner/name`."""
-        try:
-            self._call("GET", f"/v1/models/{name}")
-        except RequestRefused as error:
-            if error.status == httpx.codes.NOT_FOUND:
-                return False
-            raise
-        return True
+    def model(self, name: str) -> dict[str, Any]:
+        """The model `owner/name`."""
+        found: dict[str, Any] = self._call("GET", f"/v1/models/{name}")
+        return found
+
+    def state(self, name: str, version: str | None = None) -> dict[str, Any]:
+        """Whether a version, else the latest one, is in memory."""
+        path = f"/v1/models/{name}" + (f"/versions/{version}" if version else "")
+        state: dict[str, Any] = self._call("GET", path)["state"]
+        return state
+
+    def load(self, name: str, *, version: str | None = None, lanes: int = 1) -> dict[str, Any]:
+        """Have so many lanes load a version, else the latest one; its state now."""
+        body = {"version": version, "lanes": lanes}
+        state: dict[str, Any] = self._call("POST", f"/v1/models/{name}/load", json=body)
+        return state
+
+    def unload(self, name: str, *, version: str | None = None) -> dict[str, Any]:
+        """Have all lanes let go of a version, else of the latest one; its state now."""
+        state: dict[str, Any] = self._call("POST", f"/v1/models/{name}/unload", json={"version": version})
+        return state
+
+    def delete_model(self, name: str) -> None:
+        """Delete the model `owner/name` and its versions."""
+        self._call("DELETE", f"/v1/models/{name}")
 
     def add_model(self, model: Mapping[str, Any]) -> dict[str, Any]:
         """Register a model, or another version of it."""

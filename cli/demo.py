@@ -1,45 +1,19 @@
-"""The models that a newcomer finds, and the first prediction that shows they work."""
+"""The first prediction that a newcomer sees, which shows that everything works."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import examples
 from cli.client import Client
 from cli.errors import Fault
 from cli.screen import Screen
 
-RECITAL = Path(examples.__file__).parent / "demo_models" / "recital"
 FIRST_INPUT = {"prompt": "Alice was beginning to get", "max_new_tokens": 64, "temperature": 0}
 _WAIT_SECONDS = 60
-_MODELS: tuple[dict[str, Any], ...] = (
-    {
-        "owner": "demo",
-        "name": "echo",
-        "description": "Says what it is told: for trying out the API without weights.",
-        "model_type": "echo",
-        "model_path": "echo",
-    },
-    {
-        "owner": "demo",
-        "name": "recital",
-        "description": "A tiny language model that knows one text by heart.",
-        "model_type": "text-generation",
-        "model_path": str(RECITAL),
-    },
-)
 
 
 class DemoFailed(Fault):
     """The demonstration's prediction did not succeed."""
-
-
-def register(client: Client) -> None:
-    """Add the demo models that the server does not have. Raises RequestRefused."""
-    for model in _MODELS:
-        if not client.has_model(f"{model['owner']}/{model['name']}"):
-            client.add_model(model)
 
 
 def show_prediction(client: Client, screen: Screen) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
-from cli.data_directory import DEFAULT_PATH, DataDirectory, DataDirectoryInUse
+from cli.data_directory import DataDirectory, DataDirectoryInUse
 from cli.errors import Fault
+from cli.models import models
+from cli.options import data_dir_option
 from cli.screen import Screen
 
 _STOP_SECONDS = 120
@@ -20,16 +22,6 @@ class NoDatabase(Fault):
 
 class StillStopping(Fault):
     """The run was told to stop but has not ended yet."""
-
-
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_PATH,
-    show_default=True,
-    envvar="AUGURY_DATA_DIR",
-    help="Where databases, models, secrets and logs lie.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -131,36 +123,4 @@ def admin() -> None:
     screen.say(f"API token  {token}")
 
 
-@main.group()
-def models() -> None:
-    """Add models to a running server and list them."""
-
-
-@models.command("add")
-@click.argument("name", metavar="OWNER/NAME")
-@click.option("--type", "model_type", required=True, help="Such as text-generation.")
-@click.option("--path", required=True, help="A folder, or a repository of the Hugging Face Hub.")
-@click.option("--revision", help="Branch, tag or commit of the repository; pinned to its commit.")
-@click.option("--description", default="", help="A sentence for those who choose a model.")
-@data_dir_option
-def add_model(
-    name: str, model_type: str, path: str, revision: str | None, description: str, data_dir: Path
-) -> None:
-    """Add a model, downloading it first when PATH is a repository."""
-    from cli.models import add
-
-    model = add(DataDirectory(data_dir), name, model_type, path, revision, description)
-    Screen().say(f"{model['owner']}/{model['name']} is there: version {model['latest_version']['id']}")
-
-
-@models.command("list")
-@data_dir_option
-def list_models(data_dir: Path) -> None:
-    """List the models of a running server."""
-    from cli.models import connect
-
-    screen = Screen()
-    with connect(DataDirectory(data_dir)) as client:
-        for model in client.models():
-            name = f"{model['owner']}/{model['name']}"
-            screen.say(f"{name:<40} {model['model_type']:<20} {model.get('description') or ''}".rstrip())
+main.add_command(models)

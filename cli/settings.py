@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class LaunchSettings(BaseSettings):
@@ -21,12 +22,35 @@ class LaunchSettings(BaseSettings):
     model_cache_dir: Path | None = Field(None, description="Where models lie; else in the data directory.")
     outbound_allow_cidrs: str | None = Field(None, description="Private networks that webhooks may reach.")
     public_url: str | None = Field(None, description="Base of absolute URLs; else where it listens.")
+    hf_token: SecretStr | None = Field(None, description="Token of the Hugging Face Hub.")
     omp_num_threads: int | None = Field(None, description="CPU threads of a lane; else its share of cores.")
 
     @property
     def brings_own_broker(self) -> bool:
         """Whether a Redis or Valkey is given from outside."""
         return bool(self.redis_url or self.redis_host)
+
+
+class CatalogSettings(BaseSettings):
+    """Which models of the catalog are registered."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Models of the catalog that are registered at the start and by `augury models sync`, "
+        "separated by commas, with * for any letters; by default the demo models.",
+    )
+    models_file: Path | None = Field(
+        None, description="A catalog of your own; by default models.yaml here or in the data directory."
+    )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(name for part in value.split(",") if (name := part.strip()))
 
 
 class ClientSettings(BaseSettings):

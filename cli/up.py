@@ -6,7 +6,7 @@ import ipaddress
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -14,6 +14,7 @@ from types import FrameType
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli import demo, services
+from cli.catalog import DEMO, Entry
 from cli.client import Client
 from cli.data_directory import Credentials, DataDirectory, Run
 from cli.embedded import is_free
@@ -22,8 +23,9 @@ from cli.introduction import introduce
 from cli.migrate import migrate
 from cli.postgres import EmbeddedPostgres
 from cli.processes import SUPERVISED_BY, Supervisor, stop_leftovers
+from cli.registration import selected, sync
 from cli.screen import Screen
-from cli.settings import LaunchSettings
+from cli.settings import CatalogSettings, LaunchSettings
 from cli.valkey import EmbeddedValkey
 from db.lanes import take_back_all
 from db.session import sync_engine
@@ -80,12 +82,13 @@ def run(launch: Launch, screen: Screen) -> None:
     with data.lock(), _until_told_to_stop(screen), _supervision(screen) as supervisor:
         stop_leftovers(data.path)
         _require_free_port(launch.host, launch.port)
+        entries = _entries(launch)
         data.announce(Run.of_this_process(launch.url, "starting"))
         environment = _start_servers(launch, LaunchSettings(), supervisor, screen)
         _start_processes(launch, environment, supervisor, screen)
         credentials = _credentials(launch, environment)
         with Client(launch.url, credentials.api_token) as client:
-            _register_demo(launch, client, supervisor, screen)
+            _register(entries, launch, client, supervisor, screen)
             data.announce(Run.of_this_process(launch.url, "ready"))
             screen.say(f"Augury is ready at {launch.url} after {time.monotonic() - started_at:.1f} s.")
             prediction_id = _show_demo(launch, client, screen)
@@ -229,11 +232,24 @@ def _credentials(launch: Launch, environment: dict[str, str]) -> Credentials:
     return credentials
 
 
-def _register_demo(launch: Launch, client: Client, supervisor: Supervisor, screen: Screen) -> None:
-    if launch.demo:
-        with screen.step("Registering the demo models", "demo/echo and demo/recital are there"):
-            demo.register(client)
-            supervisor.wait_until(client.is_ready, START_SECONDS, "The demo models' lane")
+def _entries(launch: Launch) -> list[Entry]:
+    """The models to be registered. Raises Fault where the catalog is not in order or does not have them."""
+    patterns = [*([DEMO] if launch.demo else []), *CatalogSettings().models]
+    return selected(launch.data_directory, patterns) if patterns else []
+
+
+def _register(
+    entries: Sequence[Entry], launch: Launch, client: Client, supervisor: Supervisor, screen: Screen
+) -> None:
+    """Bring the catalog's models to the server. One that is refused is told, but does not stop it."""
+    if not entries:
+        return
+    names = ", ".join(entry.name for entry in entries)
+    with screen.step("Registering models of the catalog", f"Registered {names}"):
+        faults = sync(launch.data_directory, client, entries)
+        supervisor.wait_until(client.is_ready, START_SECONDS, "The models' lanes")
+    for fault in faults:
+        screen.say(fault.message)
 
 
 def _show_demo(launch: Launch, client: Client, screen: Screen) -> str | None:

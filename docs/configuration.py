@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from api.settings import GatewaySettings
+from cli.settings import CatalogSettings
 from db.settings import BlobSettings, DatabaseSettings
 from workers.broker import BrokerSettings
 from workers.settings import WorkerSettings
@@ -29,6 +30,7 @@ GROUPS: tuple[tuple[str, str, type[BaseSettings]], ...] = (
     ("Redis or Valkey", "All processes read these.", BrokerSettings),
     ("Gateway", "`python -m api` reads these.", GatewaySettings),
     ("Files", "Gateway, worker and steward read these.", BlobSettings),
+    ("Catalog", "`augury up` and `augury models` read these.", CatalogSettings),
     ("Worker and steward", _WORKER_READERS, WorkerSettings),
 )
 

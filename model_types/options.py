@@ -45,10 +45,8 @@ class Tuning(BaseModel):
     threads: PositiveInt | None = Field(None, description="CPU threads, if other than OMP_NUM_THREADS.")
 
 
-class VersionOptions(Tuning):
-    """All options of a version that are the same for every type. Others are the engine's business."""
-
-    model_config = ConfigDict(extra="allow")
+class Residence(BaseModel):
+    """How long a version stays in memory, and what it does first."""
 
     pin: bool = Field(False, description="Whether it stays in memory whoever else needs room.")
     ttl_seconds: PositiveFloat | None = Field(
@@ -63,3 +61,9 @@ class VersionOptions(Tuning):
         if self.pin and self.ttl_seconds is not None:
             raise ValueError("what is pinned has no ttl_seconds: it stays")
         return self
+
+
+class VersionOptions(Tuning, Residence):
+    """All options of a version that are the same for every type. Others are the engine's business."""
+
+    model_config = ConfigDict(extra="allow")

@@ -39,6 +39,8 @@ async def residencies(
 
 _HAS_LIVE_LANES = text(f"SELECT EXISTS (SELECT 1 FROM lanes WHERE :pool = ANY(pools) AND {_ALIVE})")
 
+_FORGET_REASON = text("DELETE FROM unavailable_versions WHERE version_id = :version")
+
 _RECALL_UNLOADS = text("DELETE FROM lane_orders WHERE version_id = :version AND action = 'unload'")
 
 _ORDER_LOAD = text(
@@ -60,11 +62,13 @@ async def order_load(
 ) -> bool:
     """Have the version loaded in so many lanes of its pool, or in all if there are fewer.
 
-    Those that hold it count; those that hold the least come first. False when the pool has no live lane.
+    Those that hold it count; those that hold the least come first. Why it could not be loaded before is
+    forgotten. False when the pool has no live lane.
     """
     parameters = {"version": version_id, "pool": pool, "lease_seconds": lease_seconds, "lanes": lanes}
     if not await session.scalar(_HAS_LIVE_LANES, parameters):
         return False
+    await session.execute(_FORGET_REASON, parameters)
     await session.execute(_RECALL_UNLOADS, parameters)
     await session.execute(_ORDER_LOAD, parameters)
     return True

@@ -19,6 +19,7 @@ class FakeHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repository = repository
         self.files = dict(files)
+        self.forbidden: set[str] = set()
         self.downloaded: list[str] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -69,6 +70,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, name: str) -> None:
         content = self.server.files[name]
+        if name in self.server.forbidden:
+            self._send(b"{}", {}, status=403)
+            return
         if self.command == "GET":
             self.server.downloaded.append(name)
         etag = hashlib.sha256(content).hexdigest()

@@ -13,9 +13,14 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from cli.errors import Fault
-from cli.hub import download
+from cli.hub import Source, download, pulled_commit
 try:
-    print(*download(sys.argv[1], sys.argv[2] or None, Path(sys.argv[3])))
+    source, cache = Source.of(sys.argv[1]), Path(sys.argv[2])
+    assert pulled_commit(source, cache) is None
+    folder, commit = download(source, cache)
+    pinned = Source.of(sys.argv[1], revision=commit)
+    assert pulled_commit(source, cache) == pulled_commit(pinned, cache) == commit
+    print(folder, commit)
 except Fault as fault:
     sys.exit(fault.message)
 """
@@ -30,7 +35,7 @@ FILES = {
 def download(endpoint: str, repository: str, cache: Path) -> subprocess.CompletedProcess[str]:
     """In a process of its own: the hub's library reads HF_ENDPOINT when it is imported."""
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, repository, "", str(cache)],
+        [sys.executable, "-c", PROGRAM, repository, str(cache)],
         env=os.environ
         | {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_ETAG_TIMEOUT": "2"},
         capture_output=True,
@@ -59,6 +64,23 @@ def test_a_download_shows_its_progress(tmp_path: Path) -> None:
     with FakeHub("acme/smol", FILES).running() as hub:
         result = download(hub.url, "acme/smol", tmp_path)
     assert "100%" in result.stderr
+
+
+def test_one_file_of_a_repository_is_taken_when_it_is_named(tmp_path: Path) -> None:
+    with FakeHub("acme/smol", FILES).running() as hub:
+        result = download(hub.url, "acme/smol/pytorch_model.bin", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert hub.downloaded == ["pytorch_model.bin"]
+
+
+def test_a_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    hub = FakeHub("acme/smol", FILES)
+    hub.forbidden.add("model.safetensors")
+    with hub.running():
+        result = download(hub.url, "acme/smol", tmp_path)
+    assert result.stderr.strip().splitlines()[-1] == (
+        "acme/smol could not be downloaded: model.safetensors: the hub answers 403."
+    )
 
 
 def test_an_unknown_repository_gets_one_clear_sentence(tmp_path: Path) -> None:

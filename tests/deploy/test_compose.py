@@ -33,7 +33,7 @@ SECRETS = {
 }
 # What Compose decides itself: where its own servers are.
 DECIDED = {"DATABASE_HOSTADDR", "REDIS_HOST", "REDIS_PORT"}
-READERS = {"Gateway": ["api"], "Worker and steward": ["worker", "steward"]}
+READERS = {"Gateway": ["api"], "Catalog": ["worker"], "Worker and steward": ["worker", "steward"]}
 OURS = ["migrate", "api", "worker", "steward", "flower"]
 
 

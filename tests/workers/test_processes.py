@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pytest
 
-from cli.demo import RECITAL
+from examples.demo_models import RECITAL
 from tests.faults.audit import audit, place_witness
 from tests.servers import Databases, Keyspaces
 from tests.stack import Stack, wait_until
