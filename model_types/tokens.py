@@ -60,14 +60,13 @@ def size(row: Encoding) -> int:
     return len(row["input_ids"])
 
 
+def first_position(config: Any) -> int:
+    """The position of a text's first token: RoBERTa and its kin count from behind the padding's own."""
+    counts_from_padding = config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta")
+    return config.pad_token_id + 1 if counts_from_padding else 0
+
+
 def _positions(config: Any) -> int | None:
-    """How many tokens the model has positions for. RoBERTa and its kin count from behind the padding's."""
-    text_config = config.get_text_config()
-    positions: int | None = getattr(text_config, "max_position_embeddings", None)
-    if positions is None or positions < 0:
-        return None
-    counts_from_padding = "roberta" in text_config.model_type or text_config.model_type in (
-        "camembert",
-        "mpnet",
-    )
-    return positions - text_config.pad_token_id - 1 if counts_from_padding else positions
+    """How many tokens the model has positions for; None where there is no limit."""
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return None if positions is None or positions < 0 else positions - first_position(config)

@@ -1,0 +1,111 @@
+"""Predictions of many parts each: a list of texts, the documents of a reranking; all parts share passes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model_types.base import Failure, ModelType, Session
+from model_types.batching import BatchSession, Pass
+
+
+class PartedModelType(ModelType):
+    """An engine whose rows are parts of predictions: `size` and `batch_key` are of a part.
+
+    So a long list neither waits for one enormous pass nor makes others wait for it, and a short text fills
+    up the pass of somebody else's list.
+    """
+
+    @abstractmethod
+    def parts(self, prepared: Any) -> Sequence[Any]:
+        """The rows of a prepared input, at least one."""
+
+    @abstractmethod
+    def predict_parts(self, parts: Sequence[Any]) -> Sequence[Any]:
+        """What each part of a pass comes to. Where it raises, smaller passes are tried."""
+
+    @abstractmethod
+    def join(self, prepared: Any, results: Sequence[Any]) -> Any:
+        """The output of an input whose parts have come to these results, in their order."""
+
+    def session(self) -> Session:
+        return PartSession(self)
+
+    def predict(self, batch: Sequence[Any]) -> Sequence[Any | Failure]:
+        session = self.session()
+        outcomes: dict[str, Any | Failure] = {}
+        for index, prepared in enumerate(batch):
+            session.add(str(index), prepared)
+        while len(session):
+            outcomes |= session.step()
+        return [outcomes[str(index)] for index in range(len(batch))]
+
+
+@dataclass(slots=True)
+class _Joining:
+    """A prediction some of whose parts are still to come."""
+
+    prepared: Any
+    results: list[Any]
+    missing: int
+
+
+class PartSession:
+    """Each `step()` is one pass over parts that go well together, whosever they are."""
+
+    def __init__(self, engine: PartedModelType) -> None:
+        self._engine = engine
+        self._rows = BatchSession(engine, predict=engine.predict_parts)
+        self._joining: dict[str, _Joining] = {}
+
+    def __len__(self) -> int:
+        return len(self._joining)
+
+    @property
+    def passed(self) -> list[Pass]:
+        """The passes so far; their rows are parts."""
+        return self._rows.passed
+
+    def room(self) -> int:
+        return self._engine.max_batch - len(self)
+
+    def add(self, key: str, prepared: Any) -> None:
+        parts = self._engine.parts(prepared)
+        self._joining[key] = _Joining(prepared, [None] * len(parts), len(parts))
+        for index, part in enumerate(parts):
+            self._rows.add(_part_key(key, index), part)
+
+    def cancel(self, key: str) -> None:
+        joining = self._joining.pop(key, None)
+        for index in range(len(joining.results) if joining else 0):
+            self._rows.cancel(_part_key(key, index))
+
+    def progress(self) -> Mapping[str, float]:
+        """The share of parts that are done, of predictions that have several."""
+        return {
+            key: 1 - joining.missing / len(joining.results)
+            for key, joining in list(self._joining.items())
+            if len(joining.results) > 1
+        }
+
+    def step(self) -> Mapping[str, Any | Failure]:
+        finished: dict[str, Any | Failure] = {}
+        for part_key, result in self._rows.step().items():
+            key, _, index = part_key.rpartition("#")
+            # Another thread may have cancelled it meanwhile, or another part of it has failed.
+            if (joining := self._joining.get(key)) is None:
+                continue
+            joining.results[int(index)] = result
+            joining.missing -= 1
+            if isinstance(result, Failure):
+                finished[key] = result
+                self.cancel(key)
+            elif joining.missing == 0 and self._joining.pop(key, None) is not None:
+                finished[key] = self._engine.join(joining.prepared, joining.results)
+        return finished
+
+
+def _part_key(key: str, index: int) -> str:
+    return f"{key}#{index}"
