@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from examples.demo_models import RECITAL
+from examples.demo_models import RECITAL, minilm
 from model_types.base import VersionSpec
-from tests.model_types import whisper
+from tests.model_types import tiny_encoders, whisper
+from tests.model_types.nearly import same_numbers
 from tests.model_types.pictures import same_images
 
 
@@ -121,4 +122,61 @@ TEXT_TO_IMAGE = Case(
     same=same_images,
 )
 
-CASES = [ECHO, TEXT_GENERATION, SPEECH_TO_TEXT, TEXT_TO_IMAGE]
+def _spec(model_type: str, engine: str = "transformers", path: str = "") -> VersionSpec:
+    return VersionSpec(
+        id=f"{model_type}-{engine}",
+        model=f"test/{model_type}",
+        model_type=model_type,
+        engine=engine,
+        path=path,
+        options={"threads": 1},
+    )
+
+
+MINILM = minilm.folder()
+TEXTS = [tiny_encoders.sentence(words, seed=words) for words in (3, 40, 1, 12, 9, 25, 4, 30)]
+EMBEDDINGS = Case(
+    spec=_spec("embeddings", path=str(MINILM)),
+    inputs=[
+        {"text": TEXTS[0]},
+        {"text": TEXTS[1:4]},
+        {"text": TEXTS[2], "dimensions": 17},
+        {"text": TEXTS[3], "normalize": False},
+        {"text": TEXTS, "prompt_name": "query"},
+        {"text": TEXTS[5]},
+        {"text": TEXTS[6:7]},
+        {"text": TEXTS[7] * 30},
+    ],
+    spoil=lambda request: replace(request, rows=[{"input_ids": [1_000_000]}]),
+    same=same_numbers,
+)
+SENTENCE_TRANSFORMERS = replace(
+    EMBEDDINGS,
+    spec=_spec("embeddings", "sentence-transformers", str(MINILM)),
+    spoil=lambda request: replace(request, rows=[replace(request.rows[0], text=None)]),
+)
+RERANK = Case(
+    spec=_spec("rerank"),
+    inputs=[{"query": text, "documents": TEXTS[: index + 1]} for index, text in enumerate(TEXTS)],
+    spoil=lambda request: replace(request, rows=[{**request.rows[0], "input_ids": [1_000_000]}]),
+    build=tiny_encoders.build_cross_encoder,
+    same=same_numbers,
+)
+TEXT_CLASSIFICATION = Case(
+    spec=_spec("classification"),
+    inputs=[{"text": text, "top_k": 1 + index % 3} for index, text in enumerate(TEXTS)],
+    spoil=lambda row: replace(row, features={"input_ids": [1_000_000]}),
+    build=tiny_encoders.build_classifier,
+    same=same_numbers,
+)
+
+CASES = [
+    EMBEDDINGS,
+    SENTENCE_TRANSFORMERS,
+    RERANK,
+    TEXT_CLASSIFICATION,
+    ECHO,
+    TEXT_GENERATION,
+    SPEECH_TO_TEXT,
+    TEXT_TO_IMAGE,
+]
