@@ -113,6 +113,10 @@ class ModelType(ABC):
     def load(self, version: VersionSpec, device: str) -> None:
         """Load the weights onto `device` ("cpu", "cuda:0", "mps"). Raises `ModelUnavailable`."""
 
+    def parse(self, value: Any) -> BaseModel:
+        """The input that this JSON object is. Raises pydantic's `ValidationError`."""
+        return self.info.Input.model_validate(value)
+
     def prepare(self, value: Any) -> Any:
         """Turn a validated input, its files fetched and decoded, into what `predict` takes (tokenise, scale).
 
@@ -196,7 +200,8 @@ class TypeInfo:
     """A model type as the gateway sees it: its schema and limits, without its libraries.
 
     `engines` maps an engine's name to "module:Class", imported only in a lane.
-    `cost` says what an input takes of a session's budget, in the type's own unit.
+    `cost` says what an input takes of a session's budget, in the type's own unit. With `own_schemas` there is
+    no input schema that all versions share, so each is registered with its own.
     """
 
     name: str
@@ -210,6 +215,7 @@ class TypeInfo:
     budget: int = DEFAULT_BUDGET
     max_batch: int = DEFAULT_MAX_BATCH
     execution_timeout_seconds: float = 600.0
+    own_schemas: bool = False
 
     def input_schema(self) -> dict[str, Any]:
         """The JSON Schema (draft 2020-12) of this type's input."""
