@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import redis
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,6 +35,7 @@ from workers.devices import choose_device
 from workers.doorbell import Doorbell
 from workers.events import Observer
 from workers.finishing import Finisher
+from workers.inputs import InputFiles
 from workers.outputs import sentence
 from workers.progress import ProgressReporter
 from workers.residency import MEBIBYTE, Residency
@@ -83,18 +85,21 @@ class Lane:
         self._doorbell = Doorbell(client, place.pools, stopping)
         self._leases = Leases(self._engine, new_id())
         self._progress = ProgressReporter(self._leases)
-        self._finisher = Finisher(self._leases, Blobs(blobs), self._announcer.ended, observer)
+        store = Blobs(blobs)
+        files = InputFiles(settings, store)
+        self._finisher = Finisher(self._leases, store, self._announcer.ended, observer)
         self._residency = Residency(
             self._find,
             budget_bytes=settings.worker_memory_mb * MEBIBYTE,
             device=lambda: choose_device(settings.device, slot=place.slot),
-            warm_up=warm_up,
+            warm_up=partial(warm_up, files=files),
             tell=self._tell_availability,
         )
         self._caretaker = Caretaker(self._engine, self._leases, self._residency, stopping)
         self._runner = Runner(
             leases=self._leases,
             residency=self._residency,
+            files=files,
             finisher=self._finisher,
             bells=self._bells,
             observer=observer,

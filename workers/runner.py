@@ -18,6 +18,7 @@ from model_types.base import Failure, ModelUnavailable
 from workers.bells import Bells
 from workers.events import Observer
 from workers.finishing import Finisher
+from workers.inputs import InputFiles
 from workers.outputs import outcome_of
 from workers.residency import Residency, Resident
 from workers.work import Job, Work, prepare
@@ -60,6 +61,7 @@ class Runner:
         *,
         leases: Leases,
         residency: Residency,
+        files: InputFiles,
         finisher: Finisher,
         bells: Bells,
         observer: Observer,
@@ -68,6 +70,7 @@ class Runner:
     ) -> None:
         self._leases = leases
         self._residency = residency
+        self._files = files
         self._finisher = finisher
         self._bells = bells
         self._observer = observer
@@ -99,6 +102,7 @@ class Runner:
     def close(self) -> None:
         """Give the memory back; the runner is not used again."""
         self._front.shutdown()
+        self._files.close()
         self._residency.release_all()
 
     def _run(self, pool: str, batch: Batch) -> None:
@@ -173,7 +177,7 @@ class Runner:
             return deque()
         prepared = batch.prepared
         if prepared is None:
-            prepared = [prepare(resident, lease) for lease in batch.leases]
+            prepared = prepare(resident, batch.leases, self._files)
         self._finisher.submit([one for one in prepared if isinstance(one, Outcome)])
         return deque(one for one in prepared if isinstance(one, Job))
 
@@ -235,7 +239,7 @@ class Runner:
             return None
         if claim.more:
             self._bells.ring([pool])
-        prepared = None if resident is None else [prepare(resident, lease) for lease in claim.leases]
+        prepared = None if resident is None else prepare(resident, claim.leases, self._files)
         return Batch(version_id, claim.leases, prepared, claim.more)
 
     def _gather(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from db.settings import SecretKey
 from workers.addresses import Networks
 from workers.devices import DEVICE
+from workers.input_settings import InputSettings
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(InputSettings):
     """Settings of the worker and the steward, read from the environment and `.env`."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore")

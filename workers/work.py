@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from db.errors import StorageUnavailable
 from db.leases import Lease, Outcome
 from db.states import FailureCode
 from model_types.base import DeviceLost, Failure, Session
 from model_types.batching import one_line
+from workers.inputs import InputFiles, Loading
 from workers.outputs import outcome_of
 from workers.residency import Resident
 
@@ -30,21 +32,47 @@ class Job:
     began_at: float = field(default=0.0)
 
 
-def prepare(resident: Resident, lease: Lease) -> Job | Outcome:
-    """Make a lease's input ready for the model; one that does not fit is an outcome already."""
+def prepare(resident: Resident, leases: Sequence[Lease], files: InputFiles) -> list[Job | Outcome]:
+    """Make the inputs of leases ready for the model; one that does not fit is an outcome already."""
+    values = [_validated(resident, lease) for lease in leases]
+    loading = files.load(values)
+    return [_ready(resident, *each) for each in zip(leases, values, loading, strict=True)]
+
+
+def _validated(resident: Resident, lease: Lease) -> BaseModel | Outcome:
     try:
-        value = resident.info.Input.model_validate(lease.input)
+        return resident.model.parse(lease.input)
+    except Exception as error:
+        return _unfit(lease, error)
+
+
+def _ready(resident: Resident, lease: Lease, value: BaseModel | Outcome, loading: Loading) -> Job | Outcome:
+    if isinstance(value, Outcome):
+        return value
+    try:
+        loading.wait()
         return Job(lease, resident.model.prepare(value))
-    except ValidationError as error:
+    except Exception as error:
+        return _unfit(lease, error)
+
+
+def _unfit(lease: Lease, error: Exception) -> Outcome:
+    """How a prediction ends whose input cannot be made ready."""
+    if isinstance(error, ValidationError):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         message = f"input.{where}: {first['msg']}" if where else first["msg"]
         return outcome_of(lease, Failure(FailureCode.INVALID_INPUT, message))
-    except ValueError as error:
+    if isinstance(error, ValueError):
         return outcome_of(lease, Failure(FailureCode.INVALID_INPUT, str(error)))
-    except Exception as error:
-        logger.exception("prediction %s cannot be prepared", lease.id, extra={"request_id": lease.request_id})
-        return outcome_of(lease, Failure(FailureCode.MODEL_ERROR, one_line(error)))
+    if isinstance(error, StorageUnavailable):
+        logger.warning("the files of prediction %s cannot be read: %s", lease.id, error)
+        message = "The input's files cannot be read: the store of files is out of reach."
+        return outcome_of(lease, Failure(FailureCode.STORAGE_UNAVAILABLE, message))
+    logger.error(
+        "prediction %s cannot be prepared", lease.id, exc_info=error, extra={"request_id": lease.request_id}
+    )
+    return outcome_of(lease, Failure(FailureCode.MODEL_ERROR, one_line(error)))
 
 
 class Work:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,13 @@ from db.session import sync_engine
 from db.settings import BlobSettings, DatabaseSettings
 from db.submissions import Submission, submit
 from model_types.base import Failure, ModelType, ModelUnavailable, TypeInfo, VersionSpec
+from model_types.media import ImageInput
 from workers.announcing import Announcer
 from workers.bells import Bells
 from workers.events import Unobserved
 from workers.finishing import Finisher
+from workers.input_settings import InputSettings
+from workers.inputs import InputFiles
 from workers.residency import Residency
 from workers.runner import Runner
 from workers.warming import warm_up
@@ -43,6 +47,7 @@ class Input(BaseModel):
     text: str
     seconds: float = 0.0
     unfit: bool = False
+    image: ImageInput | None = None
     poison: bool = False
 
 
@@ -94,6 +99,8 @@ class Recorder(ModelType):
 
     def prepare(self, value: Input) -> Input:
         self._journal.note("prepare", value.text)
+        if value.image is not None:
+            self._journal.note("image", value.image.content.size)
         if value.unfit:
             raise ValueError("this does not fit")
         return value
@@ -154,17 +161,19 @@ class Workshop:
         self.finisher = Finisher(
             self.leases, self.blobs, Announcer(self.client, self.bells).ended, Unobserved()
         )
+        files = InputFiles(InputSettings(_env_file=None), self.blobs)
         self.told: list[tuple[str, str | None]] = []
         self.residency = Residency(
             self.versions.get,
             budget_bytes=budget_bytes,
             device=lambda: "cpu",
-            warm_up=warm_up,
+            warm_up=partial(warm_up, files=files),
             tell=lambda version_id, reason: self.told.append((version_id, reason)),
         )
         self.runner = Runner(
             leases=self.leases,
             residency=self.residency,
+            files=files,
             finisher=self.finisher,
             bells=self.bells,
             observer=Unobserved(),
