@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from cli.postgres import EmbeddedPostgres
 from cli.valkey import EmbeddedValkey
+from db.blobs import Blobs, folder_of
 from db.ids import floor_id
 from db.partitions import ensure_partitions
 from db.session import sync_engine
@@ -132,6 +133,9 @@ def test_partitions_that_have_expired_are_dropped_and_new_ones_made(yard: Yard) 
                 ),
                 {"id": floor_id(moment), "at": moment},
             )
+    blobs = Blobs(yard.blobs)
+    for moment in (old, now):
+        blobs.put(f"{folder_of('predictions', floor_id(moment))}/1/out.png", b"x")
     yard.run(
         "INSERT INTO idempotency_keys (owner_id, key, prediction_id, digest, created_at)"
         " VALUES ('a', 'old', 'x', '', now() - interval '30 hours'), ('a', 'new', 'y', '', now())"
@@ -140,6 +144,8 @@ def test_partitions_that_have_expired_are_dropped_and_new_ones_made(yard: Yard) 
         wait_until(lambda: yard.rows("SELECT key FROM idempotency_keys") == [("new",)], 5)
     assert yard.rows("SELECT id FROM predictions") == [(floor_id(now),)]
     assert yard.rows(f"SELECT to_regclass('{old_week}')") == [(None,)]
+    wait_until(lambda: blobs.names(folder_of("predictions", floor_id(old))) == [], 5)
+    assert blobs.names(folder_of("predictions", floor_id(now))) == ["1"]
 
 
 @pytest.mark.slow
