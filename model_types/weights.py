@@ -34,10 +34,14 @@ def source(version: VersionSpec, *, config: str = "config.json", trust_code: boo
         }
     if folder.is_absolute() or version.path.startswith((".", "~")):
         raise ModelUnavailable(f"{folder} is not a folder on this machine")
+    revision = version.revision or "main"
+    cache = version.options.get("cache_dir") or os.environ.get("MODEL_CACHE_DIR")
+    if not version.may_download:
+        _check_downloaded(version, config, revision, cache)
     return {
         "pretrained_model_name_or_path": version.path,
-        "revision": version.revision or "main",
-        "cache_dir": version.options.get("cache_dir") or os.environ.get("MODEL_CACHE_DIR"),
+        "revision": revision,
+        "cache_dir": cache,
         "local_files_only": not version.may_download,
         "trust_remote_code": trust_code,
     }
@@ -102,6 +106,17 @@ def _check_files(folder: Path, config: str) -> None:
         pickled = _names(folder, _PICKLES)
         hint = f"; {pickled[0]} is a pickle, which could run code, and is not read" if pickled else ""
         raise ModelUnavailable(f"{folder} has no model.safetensors{hint}")
+
+
+def _check_downloaded(version: VersionSpec, config: str, revision: str, cache: str | None) -> None:
+    """Say that it is missing, in better words than a library that suggests to go and fetch it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not isinstance(try_to_load_from_cache(version.path, config, cache, revision), str):
+        raise ModelUnavailable(
+            f"{version.path} at {revision} has not been downloaded, and lanes may not do so "
+            f"(AUTO_DOWNLOAD_MODELS): run `augury models pull {version.model}`"
+        )
 
 
 def _names(folder: Path, patterns: Sequence[str]) -> list[str]:
