@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ from examples.demo_models import RECITAL
 from tests.faults.audit import audit, place_witness
 from tests.servers import Databases, Keyspaces
 from tests.stack import Stack, wait_until
+from tests.workers.receivers import answer, receiver
 
 pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
@@ -36,7 +38,7 @@ def stacks(
     with databases.fresh() as database_url:
         redis_url = keyspaces.fresh()
         first = Stack(tmp_path_factory.mktemp("first"), database_url=database_url, redis_url=redis_url)
-        environment = {"SECRET_KEY": first.environment["SECRET_KEY"]}
+        environment = {name: first.environment[name] for name in ("SECRET_KEY", "BLOB_STORE")}
         second = Stack(
             tmp_path_factory.mktemp("second"),
             environment=environment,
@@ -105,6 +107,27 @@ async def test_a_prediction_goes_all_the_way_while_its_client_waits(stacks: list
                 "as told",
                 "model_error",
             )
+
+
+async def test_a_file_goes_all_the_way_and_any_gateway_serves_it(stacks: list[Stack]) -> None:
+    with receiver(answer(200)) as here:
+        async with client_of(stacks[0]) as http:
+            body = {"model": "test/echo", "input": {"text": "Grüße", "file": True}, "webhook": here.url}
+            made = (await http.post("/v1/predictions", json=body, headers={"Prefer": "wait=25"})).json()
+            wait_until(lambda: bool(here.requests), 15, "the webhook")
+            told = json.loads(here.requests[0].body)
+            got = (await http.get(f"/v1/predictions/{made['id']}")).json()
+    for url in (made["output"], told["output"], got["output"]):
+        path = url[url.index("/v1/blobs/") :]
+        assert f"/{made['id']}/1/echo.txt?" in path
+        for gateway in stacks:
+            async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as anybody:
+                whole = await anybody.get(path)
+                assert (whole.status_code, whole.text) == (200, "Grüße")
+                assert whole.headers["Content-Type"].startswith("text/plain")
+                part = await anybody.get(path, headers={"Range": "bytes=0-1"})
+                assert (part.status_code, part.content) == (206, b"Gr")
+                assert (await anybody.get(path + "0")).status_code == 403
 
 
 async def test_cancelling_a_running_prediction_frees_its_lane_within_a_step(stacks: list[Stack]) -> None:
