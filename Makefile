@@ -53,11 +53,12 @@ $(TO_RUN): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(TO_WORK): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(PIP) -e '.[inference,embedded,dev]'
-	@# Alone: what ultralytics also asks for is large, needs a display's libraries, and is not used. A torchvision
-	@# that does not fit the torch beside it breaks whatever imports it, unless it is mended when Python starts.
+	@# Alone: what ultralytics also asks for is large, needs a display's libraries, and is not used.
 	$(PIP) --no-deps torchvision ultralytics
-	@echo 'import model_types.torchvision_ops as ops; ops.install()' > \
-		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torchvision_ops.pth"
+	@# A torchvision that does not fit the torch beside it breaks all of transformers: mend it when Python starts.
+	@site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		cp model_types/torchvision_ops.py "$$site" && \
+		echo 'import torchvision_ops; torchvision_ops.install()' > "$$site/torchvision_ops.pth"
 	@touch $(TO_RUN) $@
 
 $(BIN)/python:
