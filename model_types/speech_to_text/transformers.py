@@ -22,6 +22,8 @@ from model_types.speech_to_text.session import WindowSession
 from model_types.speech_to_text.vocabulary import Vocabulary
 from model_types.text_generation.rows import Row
 
+# This many keep a CPU busy: for a window and 40 tokens of a model of whisper-tiny's shape one thread took
+# 1.3 s alone, 0.95 s for each of 8 together, and 1.0 s for each of 16.
 CPU_ROWS_PER_PASS = 8
 ROWS_PER_PASS = 16
 

@@ -1,0 +1,1 @@
+"""A custom model: one file with one class."""
