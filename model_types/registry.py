@@ -6,7 +6,17 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from model_types import classification, echo, embeddings, rerank, speech_to_text, text_generation, text_to_image, torchvision_ops
+from model_types import (
+    classification,
+    custom,
+    echo,
+    embeddings,
+    rerank,
+    speech_to_text,
+    text_generation,
+    text_to_image,
+    torchvision_ops,
+)
 from model_types.base import ModelType, ModelUnavailable, TypeInfo, VersionSpec
 
 ENTRY_POINT_GROUP = "augury.model_types"
@@ -19,6 +29,7 @@ BUILT_IN: tuple[TypeInfo, ...] = (
     classification.INFO,
     text_to_image.INFO,
     speech_to_text.INFO,
+    custom.INFO,
 )
 
 
