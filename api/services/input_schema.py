@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from api.errors import FieldError, Invalid, plain
 from model_types.base import TypeInfo
+from model_types.media import InputFile, files_in, takes_files
 
 FIELD = "input_schema"
 MAX_SCHEMA_BYTES = 64 * 1024
@@ -27,9 +29,12 @@ def normalise(input_schema: Schema | None, info: TypeInfo) -> Schema:
 
     It may be a JSON Schema of an object, or a bare map of property names to their schemas, in which a
     property without a default is required unless it says `"required": false` or `"optional": true`.
-    Without one, it is the model type's own. Unknown fields are refused unless a JSON Schema says otherwise.
-    Raises `Invalid`, naming the property that is broken or that the model type does not take.
+    Without one, it is the model type's own, if it has one. Unknown fields are refused unless a JSON Schema
+    says otherwise. Raises `Invalid`, naming the property that is broken or that the model type does not
+    take.
     """
+    if not input_schema and info.own_schemas:
+        raise Invalid([(FIELD, f"is needed for {info.name}: `augury models add` reads it from the class")])
     if not input_schema:
         return info.input_schema()
     _check_size(input_schema)
@@ -137,10 +142,13 @@ def _compile(schema: Schema) -> jsonschema_rs.Draft202012Validator:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A valid input with its defaults, and what it takes of a batch's budget, in its model type's unit."""
+    """A valid input with its defaults, what it takes of a batch's budget, in its model type's unit, and its
+    files with where they are in it.
+    """
 
     values: dict[str, Any]
     cost: int
+    files: Sequence[tuple[tuple[str, ...], InputFile]] = ()
 
 
 class InputValidator:
@@ -153,6 +161,7 @@ class InputValidator:
         self._validator = _compile(schema)
         # A model type fills in its own defaults when it runs; another schema's are known only here.
         self._is_types_own = schema == info.input_schema()
+        self._takes_files = takes_files(info.Input)
 
     def validate(self, value: dict[str, Any]) -> dict[str, Any]:
         """The input with the schema's defaults. Raises `Invalid`, naming each field as `input.<field>`."""
@@ -166,7 +175,8 @@ class InputValidator:
         try:
             parsed = self._info.Input.model_validate(values)
             if self._validator.is_valid(values):
-                return Examined(values, self._info.cost(parsed))
+                files = list(files_in(parsed)) if self._takes_files else ()
+                return Examined(values, self._info.cost(parsed), files)
         except ValidationError as error:
             type_errors = _by_type(error)
         except ValueError:

@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from examples import custom_model
 from examples.demo_models import RECITAL, minilm
 from model_types.base import VersionSpec
+from model_types.trust import Trust
 from tests.model_types import tiny_encoders, whisper
 from tests.model_types.nearly import same_numbers
-from tests.model_types.pictures import same_images
+from tests.model_types.pictures import data_uri, same_images
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Case:
 
 ECHO = Case(
     spec=VersionSpec(id="1", model="demo/echo", model_type="echo", engine="builtin", path=""),
-    inputs=[{"text": "word " * count, "steps": 1 + count % 3} for count in range(8)],
+    inputs=[{"text": "word " * count, "steps": 1 + count % 3, "file": count == 5} for count in range(8)],
     spoil=lambda prepared: prepared.model_copy(update={"fail": "spoilt"}),
 )
 
@@ -122,6 +126,7 @@ TEXT_TO_IMAGE = Case(
     same=same_images,
 )
 
+
 def _spec(model_type: str, engine: str = "transformers", path: str = "") -> VersionSpec:
     return VersionSpec(
         id=f"{model_type}-{engine}",
@@ -170,6 +175,24 @@ TEXT_CLASSIFICATION = Case(
     same=same_numbers,
 )
 
+PALETTE = str(Path(custom_model.__file__).with_name("palette.py"))
+
+CUSTOM = Case(
+    spec=VersionSpec(
+        id="custom",
+        model="examples/palette",
+        model_type="custom",
+        engine="python",
+        path=f"{PALETTE}:Palette",
+        trust=Trust([PALETTE]),
+    ),
+    inputs=[
+        {"image": data_uri(Image.radial_gradient("L").resize((40, 10 + index))), "colours": 1 + index}
+        for index in range(8)
+    ],
+    spoil=lambda call: replace(call, input=None),
+)
+
 CASES = [
     EMBEDDINGS,
     SENTENCE_TRANSFORMERS,
@@ -179,4 +202,5 @@ CASES = [
     TEXT_GENERATION,
     SPEECH_TO_TEXT,
     TEXT_TO_IMAGE,
+    CUSTOM,
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -23,3 +24,10 @@ def same_images(first: Sequence[OutputFile], second: Sequence[OutputFile]) -> bo
     return [file.name for file in first] == [file.name for file in second] and all(
         abs(pixels(one) - pixels(other)).max() <= 1 for one, other in zip(first, second, strict=True)
     )
+
+
+def data_uri(image: Image.Image) -> str:
+    """The image as a PNG in a `data:` URI."""
+    file = BytesIO()
+    image.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from model_types import registry
 from model_types.base import Failure, ModelType, Session
+from model_types.custom import finding as custom
 from model_types.media import MediaLimits, audio, files_in, images
 from model_types.media.references import Inline, parse_reference
 from tests.model_types.cases import CASES, Case
@@ -18,7 +19,7 @@ LIMITS = MediaLimits()
 
 
 def prepared(engine: ModelType, case: Case) -> list[Any]:
-    return [engine.prepare(decoded(engine.info.Input.model_validate(value))) for value in case.inputs]
+    return [engine.prepare(decoded(engine.parse(value))) for value in case.inputs]
 
 
 def decoded(value: BaseModel) -> BaseModel:
@@ -31,6 +32,11 @@ def decoded(value: BaseModel) -> BaseModel:
         else:
             file.content = images.decode(reference.data, LIMITS, file.kind)
     return value
+
+
+def schema_of(case: Case) -> dict[str, Any]:
+    info = registry.get(case.spec.model_type)
+    return custom.input_schema(case.spec.path) if info.own_schemas else info.input_schema()
 
 
 def joined(engine: ModelType, batch: list[Any]) -> Session:
@@ -65,7 +71,7 @@ def test_the_default_engine_exists() -> None:
 
 def test_the_schema_takes_what_the_type_takes(case: Case) -> None:
     info = registry.get(case.spec.model_type)
-    validator = jsonschema_rs.Draft202012Validator(info.input_schema())
+    validator = jsonschema_rs.Draft202012Validator(schema_of(case))
     for value in case.inputs:
         validator.validate(value)
         # With all defaults filled in it is the same input, for the schema and for the type.
@@ -75,14 +81,13 @@ def test_the_schema_takes_what_the_type_takes(case: Case) -> None:
 
 
 def test_the_schema_explains_every_field(case: Case) -> None:
-    properties = registry.get(case.spec.model_type).input_schema()["properties"]
+    properties = schema_of(case)["properties"]
     assert all(field["title"] and field["description"] for field in properties.values())
     assert sorted(field["x-order"] for field in properties.values()) == list(range(len(properties)))
 
 
 def test_an_unknown_field_is_refused(case: Case) -> None:
-    info = registry.get(case.spec.model_type)
-    validator = jsonschema_rs.Draft202012Validator(info.input_schema())
+    validator = jsonschema_rs.Draft202012Validator(schema_of(case))
     assert not validator.is_valid({**case.inputs[0], "no_such_field": 1})
 
 
