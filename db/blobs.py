@@ -173,12 +173,6 @@ class Blobs:
         with suppress(BlobNotFound), self._reaching(prefix):
             self._files.rm(self._path(prefix), recursive=True)
 
-    def prune(self, folder: str) -> None:
-        """Delete a folder if nothing is in it. Where folders are only names, there is nothing to do."""
-        if self.is_local:
-            with suppress(OSError):
-                Path(self._path(folder)).rmdir()
-
     def _path(self, key: str) -> str:
         if not is_key(key):
             raise InvalidKey(f"{key[:100]!r} is no name of a file: use letters, digits, '.', '_' and '-'")

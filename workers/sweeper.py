@@ -38,7 +38,7 @@ class Sweeper:
             self._round = self._thread.submit(self._sweep, expired_before)
 
     def close(self) -> None:
-        """End the round after the folder that it is at."""
+        """End the round soon; the next steward goes on."""
         self._closed.set()
         self._thread.shutdown()
 
@@ -56,7 +56,9 @@ class Sweeper:
         """Once for orphans; after that, predictions only go when they expire."""
         has_expired = folder.partition("/")[2] <= floor_id(expired_before)
         if has_expired or folder not in self._swept:
-            deleted = retention.delete_orphans(self._engine, self._blobs, folder)
+            deleted = retention.delete_orphans(
+                self._engine, self._blobs, folder, stopping=self._closed.is_set
+            )
             self._swept.add(folder)
             if deleted:
                 logger.info("deleted the files of %d predictions in %s", deleted, folder)

@@ -64,5 +64,7 @@ def test_only_files_without_a_prediction_are_deleted(engine: Engine, blobs: Blob
     assert blobs.names(f"{folder}/{kept}") == ["1", "2"]
     with engine.connect() as connection:
         connection.execute(text("DELETE FROM predictions"))
+    neighbour = prediction(engine, moment + timedelta(days=2))
+    assert neighbour[:ERA_LENGTH] != kept[:ERA_LENGTH]
     assert retention.delete_orphans(engine, blobs, folder) == 1
     assert blobs.names("predictions") == []
