@@ -57,7 +57,12 @@ def list_models(of_catalog: bool, as_json: bool, data_dir: Path) -> None:
     data, screen = DataDirectory(data_dir), Screen()
     if of_catalog:
         rows = [
-            {"model": entry.name, "type": entry.type, "hardware": entry.hardware, "about": entry.description}
+            {
+                "model": entry.name,
+                "type": entry.type,
+                "hardware": entry.hardware,
+                "about": " ".join(filter(None, [entry.description, entry.trust])),
+            }
             for entry in catalog(data)
         ]
     else:

@@ -43,10 +43,10 @@ class Operator:
         assert (result.exit_code == 1) is fails, result.output
         return result.output
 
-    def pulls(self, name: str, hub: FakeHub) -> str:
-        """What `pull` says. In a process of its own: HF_ENDPOINT is read when the hub's library is imported."""
+    def adds(self, name: str, hub: FakeHub) -> str:
+        """What `add` says. A process of its own, because the hub's library reads HF_ENDPOINT on import."""
         result = subprocess.run(
-            [sys.executable, "-m", "cli", "models", "pull", name],
+            [sys.executable, "-m", "cli", "models", "add", name],
             env=os.environ | self.environment | {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_TELEMETRY": "1"},
             capture_output=True,
             text=True,
@@ -85,8 +85,8 @@ def test_models_of_a_catalog_are_registered_pulled_loaded_unloaded_and_removed(
 
     files = {file.name: file.read_bytes() for file in RECITAL.iterdir() if file.is_file()}
     with FakeHub("acme/recital", files).running() as hub:
-        assert f"commit {COMMIT}" in operator.pulls("acme/reciter", hub)
-    operator.types("sync", "acme/*")
+        assert "acme/reciter is there: version" in operator.adds("acme/reciter", hub)
+    assert "3 of 3 models" in operator.types("sync", "acme/*")
     operator.types("load", "acme/reciter")
     with stack.client() as client:
         assert client.model("acme/reciter")["latest_version"]["revision"] == COMMIT

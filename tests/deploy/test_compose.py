@@ -95,7 +95,7 @@ def test_every_pool_has_a_worker_with_and_without_gpus(services: dict[str, Any])
             for pool in command[command.index("-Q") + 1].split(",")
         }
         assert served == set(registry.names())
-    reserved = on_gpus["worker-text-generation"]["deploy"]["resources"]["reservations"]["devices"]
+    reserved = on_gpus["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert reserved[0]["capabilities"] == ["gpu"]
 
 
