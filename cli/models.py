@@ -101,7 +101,7 @@ def _print_table(screen: Screen, rows: Sequence[dict[str, Any]]) -> None:
 @click.argument("name", metavar="NAME")
 @click.option("--type", "model_type", help="Such as text-generation.")
 @click.option("--engine", help="The type's default if left out.")
-@click.option("--path", help="A folder, or a repository of the Hugging Face Hub.")
+@click.option("--path", help="A folder, a repository of the Hugging Face Hub, or a custom model's class.")
 @click.option("--revision", help="Branch, tag or commit of the repository; pinned to its commit.")
 @click.option("--description", help="A sentence for those who choose a model.")
 @data_dir_option

@@ -12,6 +12,8 @@ from cli.client import Client
 from cli.data_directory import DataDirectory
 from cli.errors import Fault
 from cli.settings import CatalogSettings, ClientSettings, LaunchSettings
+from model_types import custom
+from model_types.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from cli.hub import Source
@@ -29,6 +31,10 @@ class NoSuchModelFolder(Fault):
 
 class IncompleteName(Fault):
     """A model's name has an owner and a name, with a slash between."""
+
+
+class UnusableClass(Fault):
+    """The path of a custom model does not name a class that could be one."""
 
 
 class NothingToPull(Fault):
@@ -65,17 +71,22 @@ def catalog(data: DataDirectory) -> Catalog:
 def add(data: DataDirectory, name: str, model_type: str, path: str, **more: str | None) -> dict[str, Any]:
     """Register `owner/name` of a type from a folder or a repository; what the server says of it.
 
-    `more` may hold `engine`, `revision` and `description`. Raises Fault.
+    The path of a custom model names its class, which is imported here. `more` may hold `engine`,
+    `revision` and `description`. Raises Fault.
     """
     owner, slash, short_name = name.partition("/")
     if not (owner and slash and short_name):
         raise IncompleteName(f"{name!r} is not of the form OWNER/NAME.")
     with connect(data) as client:
         client.me()  # a download is long: refuse before it what would be refused after it
-        folder, commit = _fetch(data, path, more.pop("revision", None))
-        body = {"owner": owner, "name": short_name, "model_type": model_type, "model_path": str(folder)}
-        pinned = {"revision": commit, "version": commit[:12]} if commit else {}
-        return client.add_model({**body, **{key: value for key, value in more.items() if value}, **pinned})
+        body = {"owner": owner, "name": short_name, "model_type": model_type}
+        if model_type == custom.INFO.name:
+            place = _described(path)
+        else:
+            folder, commit = _fetch(data, path, more.pop("revision", None))
+            pinned = {"revision": commit, "version": commit[:12]} if commit else {}
+            place = {"model_path": str(folder), **pinned}
+        return client.add_model({**body, **{key: value for key, value in more.items() if value}, **place})
 
 
 def add_entry(data: DataDirectory, name: str) -> dict[str, Any]:
@@ -166,6 +177,17 @@ def _source_of(entry: Entry) -> Source | None:
 def _token() -> str | None:
     token = LaunchSettings().hf_token
     return token.get_secret_value() if token else None
+
+
+def _described(path: str) -> dict[str, Any]:
+    """A custom model's path as the lanes of this machine find it, and its class's input schema."""
+    from model_types.custom.finding import Place, input_schema
+
+    try:
+        place = Place.of(path)
+        return {"model_path": str(place) if place.file else path, "input_schema": input_schema(path)}
+    except ModelUnavailable as error:
+        raise UnusableClass(str(error)) from error
 
 
 def _fetch(data: DataDirectory, path: str, revision: str | None) -> tuple[Path, str | None]:
