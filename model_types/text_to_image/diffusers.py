@@ -29,7 +29,7 @@ WARM_UP_STEPS = 2
 UNSAFE = Failure("unsafe_output", "The model's safety checker has refused what was drawn.")
 
 _CANNOT: dict[Mode, str] = {
-    "text": "this model only repaints: give it an image and a mask",
+    "text": "this model only paints within a mask: give it an image and a mask",
     "image": "this model cannot begin from an image",
     "inpainting": "this model cannot paint within a mask",
 }
@@ -142,7 +142,8 @@ class Diffusers(ModelType):
     def _check(self, generation: Generation) -> None:
         pipeline = self._pipelines.get(generation.mode)
         if pipeline is None:
-            raise ValueError(_CANNOT[generation.mode])
+            missing = generation.mode if "text" in self._pipelines else "text"
+            raise ValueError(_CANNOT[missing])
         parameters = pipeline.parameters
         for name in ("negative_prompt", "guidance_scale"):
             if getattr(generation, name) is not None and name not in parameters:

@@ -7,16 +7,21 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from diffusers.utils import logging as diffusers_logging
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 NATIVE_SIDE_PIXELS = 64
 PROMPT_TOKENS = 16
 
 
-def build(folder: Path, *, unet_channels: int = 4) -> None:
-    """Write its pipeline's folder. An inpainting network has 9 `unet_channels`."""
+def build(folder: Path, *, unet_channels: int = 4, is_prudish: bool = False) -> None:
+    """Write its pipeline's folder.
+
+    An inpainting network has 9 `unet_channels`. One that `is_prudish` has a safety checker, which refuses
+    everything.
+    """
     transformers_logging.disable_progress_bar()
     diffusers_logging.disable_progress_bar()
     torch.manual_seed(0)
@@ -35,9 +40,9 @@ def build(folder: Path, *, unet_channels: int = 4) -> None:
             clip_sample=False,
             set_alpha_to_one=False,
         ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        safety_checker=_prude() if is_prudish else None,
+        feature_extractor=CLIPImageProcessor(size=32, crop_size=32) if is_prudish else None,
+        requires_safety_checker=is_prudish,
     )
     pipeline.save_pretrained(folder)
 
@@ -60,6 +65,17 @@ def _text() -> tuple[CLIPTokenizer, CLIPTextModel]:
         eos_token_id=1,
     )
     return tokenizer, CLIPTextModel(config)
+
+
+def _prude() -> StableDiffusionSafetyChecker:
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = small | {"image_size": 32, "patch_size": 16}
+    checker = StableDiffusionSafetyChecker(
+        CLIPConfig(text_config=small, vision_config=vision, projection_dim=16)
+    )
+    # Everything is at least so much like each of the concepts.
+    checker.concept_embeds_weights.data.fill_(-2)
+    return checker
 
 
 def _unet(channels: int) -> UNet2DConditionModel:
