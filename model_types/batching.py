@@ -85,7 +85,7 @@ class BatchSession:
         self._running = {key: self._waiting.pop(key) for key in keys}
         sizes = [self._sizes[key] for key in keys]
         try:
-            outcomes = self._run(self._running)
+            outcomes = self._run(self._running) if keys else {}
         finally:
             self._running = {}
         for key in keys:

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from examples import custom_model
-from examples.demo_models import RECITAL, minilm
+from examples.demo_models import RECITAL
 from model_types.base import VersionSpec
 from model_types.trust import Trust
 from tests.model_types import tiny_encoders, whisper
@@ -127,21 +127,20 @@ TEXT_TO_IMAGE = Case(
 )
 
 
-def _spec(model_type: str, engine: str = "transformers", path: str = "") -> VersionSpec:
+def _spec(model_type: str, engine: str = "transformers") -> VersionSpec:
     return VersionSpec(
         id=f"{model_type}-{engine}",
         model=f"test/{model_type}",
         model_type=model_type,
         engine=engine,
-        path=path,
+        path="",
         options={"threads": 1},
     )
 
 
-MINILM = minilm.folder()
 TEXTS = [tiny_encoders.sentence(words, seed=words) for words in (3, 40, 1, 12, 9, 25, 4, 30)]
 EMBEDDINGS = Case(
-    spec=_spec("embeddings", path=str(MINILM)),
+    spec=_spec("embeddings"),
     inputs=[
         {"text": TEXTS[0]},
         {"text": TEXTS[1:4]},
@@ -152,12 +151,13 @@ EMBEDDINGS = Case(
         {"text": TEXTS[6:7]},
         {"text": TEXTS[7] * 30},
     ],
-    spoil=lambda request: replace(request, rows=[{"input_ids": [1_000_000]}]),
+    spoil=lambda request: replace(request, rows=[{**request.rows[0], "input_ids": [1_000_000]}]),
+    build=tiny_encoders.build_embedder,
     same=same_numbers,
 )
 SENTENCE_TRANSFORMERS = replace(
     EMBEDDINGS,
-    spec=_spec("embeddings", "sentence-transformers", str(MINILM)),
+    spec=_spec("embeddings", "sentence-transformers"),
     spoil=lambda request: replace(request, rows=[replace(request.rows[0], text=None)]),
 )
 RERANK = Case(
