@@ -1,4 +1,4 @@
-"""Encoders with random weights in folders: of a few kilobytes, and their tokenizers know fifty words."""
+"""Encoders with random weights in folders: of a few kilobytes, and their tokenizers know forty words."""
 
 from __future__ import annotations
 
@@ -20,11 +20,25 @@ from transformers import (
 )
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-WORDS = (
-    "the a of to and in cat dog bird fish house tree river stone bread cheese wine king queen ship sea star "
-    "moon sun rain snow runs sleeps eats sings flies swims reads writes small big old new red green blue fast "
-    "slow warm cold bright dark never always today"
-).split()
+WORDS = [
+    *("the", "a", "of", "to", "and", "in", "cat", "dog", "bird", "fish", "house", "tree", "river", "stone"),
+    *(
+        "bread",
+        "cheese",
+        "wine",
+        "king",
+        "queen",
+        "ship",
+        "sea",
+        "star",
+        "moon",
+        "sun",
+        "rain",
+        "snow",
+        "runs",
+    ),
+    *("sleeps", "eats", "sings", "flies", "swims", "reads", "writes", "small", "big", "old", "new", "red"),
+]
 POSITIONS = 64
 
 
@@ -35,26 +49,31 @@ def sentence(words: int, seed: int) -> str:
 
 def config(kind: str, **options: Any) -> Any:
     """A tiny configuration of one of the kinds of encoders."""
-    size = {"vocab_size": len(SPECIAL) + len(WORDS), "pad_token_id": 0, **options}
-    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-    if kind == "bert":
-        return BertConfig(max_position_embeddings=POSITIONS, **small, **size)
-    if kind == "xlm-roberta":
-        return XLMRobertaConfig(max_position_embeddings=POSITIONS + 1, **small, **size)
+    size: dict[str, Any] = {"vocab_size": len(SPECIAL) + len(WORDS), "pad_token_id": 0, **options}
     if kind == "distilbert":
         return DistilBertConfig(
             max_position_embeddings=POSITIONS, dim=32, n_layers=2, n_heads=4, hidden_dim=48, **size
         )
-    return ModernBertConfig(
-        max_position_embeddings=POSITIONS, local_attention=8, cls_token_id=2, sep_token_id=3, bos_token_id=2,
-        eos_token_id=3, **small, **size,
-    )  # fmt: skip
+    size |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    if kind == "bert":
+        return BertConfig(max_position_embeddings=POSITIONS, **size)
+    if kind == "xlm-roberta":
+        # Its positions are counted from behind the padding's own.
+        return XLMRobertaConfig(max_position_embeddings=POSITIONS + 1, **size)
+    size |= {"local_attention": 8, "cls_token_id": 2, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3}
+    return ModernBertConfig(max_position_embeddings=POSITIONS, **size)
 
 
 def build_encoder(folder: Path, kind: str = "bert") -> None:
     """An encoder as `AutoModel` loads it."""
     torch.manual_seed(0)
     _save(AutoModel.from_config(config(kind)), folder, kind)
+
+
+def build_embedder(folder: Path) -> None:
+    """A BERT with the card of an embedding model."""
+    build_encoder(folder)
+    write_card(folder, {"pooling_mode_mean_tokens": True}, "2_Normalize")
 
 
 def build_classifier(folder: Path, kind: str = "distilbert", **options: Any) -> None:
