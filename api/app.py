@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from api import errors
 from api.gateway import open_gateway
 from api.requests import RequestMiddleware
-from api.routes import auth, blobs, docs, health, models, predictions
+from api.routes import auth, blobs, docs, health, models, predictions, uploads
 from api.settings import GatewaySettings
 from api.shortcut import Shortcut
 from db.settings import BlobSettings, DatabaseSettings
@@ -37,8 +37,8 @@ def create_app(
     )
     # The last one added stands first.
     app.add_middleware(Shortcut, endpoints={("POST", "/v1/predictions"): predictions.create})
-    app.add_middleware(RequestMiddleware, max_body_bytes=gateway.max_body_bytes)
+    app.add_middleware(RequestMiddleware, max_body_bytes=gateway.body_limit_bytes)
     errors.install(app)
-    for resource in (auth, models, predictions, blobs, health, docs):
+    for resource in (auth, models, predictions, uploads, blobs, health, docs):
         app.include_router(resource.router)
     return app

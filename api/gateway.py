@@ -17,6 +17,7 @@ from api.credentials import Credentials, Signer
 from api.intake import Intake
 from api.limits import Limiter
 from api.passwords import Passwords
+from api.services.inputs import InputFiles
 from api.services.versions import Versions
 from api.settings import GatewaySettings
 from api.waiting import Waiting
@@ -48,6 +49,7 @@ class Gateway:
     waiting: Waiting
     blobs: Blobs
     blob_urls: BlobUrls
+    inputs: InputFiles
 
 
 def _redis(broker: BrokerSettings) -> Redis:
@@ -68,6 +70,8 @@ async def open_gateway(
     redis = _redis(broker)
     secret_key = settings.secret_key.get_secret_value()
     signer = Signer(secret_key)
+    blobs, blob_urls = Blobs(store), BlobUrls(secret_key, seconds=store.blob_url_seconds)
+    inputs = InputFiles(settings, blobs, blob_urls)
     bells = GatewayBells(redis)
     intake = Intake(
         database.conninfo,
@@ -91,10 +95,12 @@ async def open_gateway(
             intake=intake,
             backlog=backlog,
             waiting=waiting,
-            blobs=Blobs(store),
-            blob_urls=BlobUrls(secret_key, seconds=store.blob_url_seconds),
+            blobs=blobs,
+            blob_urls=blob_urls,
+            inputs=inputs,
         )
     finally:
+        inputs.close()
         await intake.close()
         await bells.close()
         await backlog.close()

@@ -7,13 +7,15 @@ from typing import Literal
 
 import limits
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from db.settings import SecretKey
+from model_types.media.limits import MEBIBYTE
 from workers.addresses import Networks
+from workers.input_settings import InputSettings
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(InputSettings):
     """Settings of the gateway, read from the environment and `.env`."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore")
@@ -46,7 +48,12 @@ class GatewaySettings(BaseSettings):
     rate_limit_read: str = Field("12000/minute", description="Per caller: what reads.")
     rate_limit_login: str = Field("20/minute", description="Per address, and per account.")
 
-    max_body_bytes: int = Field(20 * 1024 * 1024, ge=1024, description="The largest request body.")
+    max_body_bytes: int | None = Field(
+        None, ge=1024, description="The largest request body; by default the largest file fits in as base64."
+    )
+    inline_input_bytes: int = Field(
+        64 * 1024, ge=0, description="Larger files in the JSON of inputs move to the store of files."
+    )
     backlog_per_pool: int = Field(100_000, ge=1, description="Waiting predictions in a pool, at most.")
     backlog_per_user: int = Field(10_000, ge=1, description="Waiting predictions of a user, at most.")
     intake_timeout_seconds: float = Field(5, gt=0, description="How long a submission may take to commit.")
@@ -74,7 +81,9 @@ class GatewaySettings(BaseSettings):
             raise ValueError("must let at least one request through")
         return value
 
-    @field_validator("public_url", "registration", "prediction_deadline_seconds", mode="before")
+    @field_validator(
+        "public_url", "registration", "prediction_deadline_seconds", "max_body_bytes", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
         return None if value == "" else value
@@ -87,6 +96,11 @@ class GatewaySettings(BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
+
+    @property
+    def body_limit_bytes(self) -> int:
+        """The largest request body, after the rule for what was left unsaid."""
+        return self.max_body_bytes or self.max_input_bytes * 4 // 3 + MEBIBYTE
 
     @property
     def registration_policy(self) -> Literal["open", "invite", "closed"]:

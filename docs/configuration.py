@@ -15,6 +15,7 @@ from api.settings import GatewaySettings
 from cli.settings import CatalogSettings
 from db.settings import BlobSettings, DatabaseSettings
 from workers.broker import BrokerSettings
+from workers.input_settings import InputSettings
 from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +30,7 @@ GROUPS: tuple[tuple[str, str, type[BaseSettings]], ...] = (
     ("PostgreSQL", "All processes but Flower read these.", DatabaseSettings),
     ("Redis or Valkey", "All processes read these.", BrokerSettings),
     ("Gateway", "`python -m api` reads these.", GatewaySettings),
+    ("Files in inputs", "Gateway and worker read these.", InputSettings),
     ("Files", "Gateway, worker and steward read these.", BlobSettings),
     ("Catalog", "`augury up` and `augury models` read these.", CatalogSettings),
     ("Worker and steward", _WORKER_READERS, WorkerSettings),
@@ -63,7 +65,8 @@ _HIDDEN = frozenset({"augury_failpoint"})
 
 def settings_of(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
     """The settings that an operator may choose, by their names in the environment."""
-    return {name.upper(): field for name, field in settings.model_fields.items() if name not in _HIDDEN}
+    hidden = _HIDDEN if settings is InputSettings else _HIDDEN | InputSettings.model_fields.keys()
+    return {name.upper(): field for name, field in settings.model_fields.items() if name not in hidden}
 
 
 def default_of(field: FieldInfo) -> str:

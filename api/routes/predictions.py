@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
@@ -12,12 +13,14 @@ from fastapi import APIRouter, Request, Response
 
 from api.access import Creator, Reader
 from api.auth import authenticate
+from api.credentials import Principal
 from api.errors import Invalid
 from api.gateway import gateway_of
 from api.limits import RouteClass, limit
 from api.pages import MAX_LIMIT, CursorQuery, LimitQuery, page
 from api.schemas.predictions import CREATE_SCHEMA, Prediction, PredictionCreate, PredictionPage
 from api.services import predictions
+from api.services.inputs import Upload
 from api.urls import base_url
 from db.documents import PredictionRecord, prediction_document
 from db.states import Status
@@ -32,30 +35,35 @@ _AT = re.compile(r" - at `\$\.?([^`[]*)[^`]*`$")
 _WAIT = re.compile(r'(?:^|[,;\s])wait(?:\s*=\s*"?(\d{1,6})"?)?(?:$|[,;\s])', re.IGNORECASE)
 
 
+# How creating a prediction is described, in whichever form it is asked for.
+CREATED: dict[int | str, dict[str, Any]] = {
+    201: {"model": Prediction, "description": "Accepted; with `Prefer: wait`, ended."},
+    202: {"model": Prediction, "description": "`Prefer: wait` has run out; it goes on."},
+}
+HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "Prefer",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "`wait` or `wait=N`: hold the answer for up to N seconds, until it has ended.",
+    },
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "The same key gives the same prediction, also after it has ended.",
+    },
+]
+
+
 # Read by hand, and reached by api.shortcut: this route sets the pace of the gateway.
 @router.post(
     "",
     status_code=201,
-    responses={
-        201: {"model": Prediction, "description": "Accepted; with `Prefer: wait`, ended."},
-        202: {"model": Prediction, "description": "`Prefer: wait` has run out; it goes on."},
-    },
+    responses=CREATED,
     openapi_extra={
         "requestBody": {"required": True, "content": {"application/json": {"schema": CREATE_SCHEMA}}},
-        "parameters": [
-            {
-                "name": "Prefer",
-                "in": "header",
-                "schema": {"type": "string"},
-                "description": "`wait` or `wait=N`: hold the answer for up to N seconds, until it has ended.",
-            },
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "schema": {"type": "string"},
-                "description": "The same key gives the same prediction, also after it has ended.",
-            },
-        ],
+        "parameters": HEADERS,
         "security": [{"HTTPBearer": []}],
     },
 )
@@ -63,11 +71,18 @@ async def create(request: Request) -> Response:
     """Ask for a prediction. It is durable when this answers; a worker will run it."""
     principal = await authenticate(request)
     await limit(request, principal, RouteClass.CREATE)
+    return await created(request, principal, read_body(await request.body()))
+
+
+async def created(
+    request: Request, principal: Principal, body: PredictionCreate, uploads: Sequence[Upload] = ()
+) -> Response:
+    """Create a prediction as the request's headers say, and answer with it."""
     gateway = gateway_of(request)
-    body = _read(await request.body())
     wait_seconds = _wait_seconds(request, gateway.settings.wait_seconds_max)
+    key = request.headers.get("idempotency-key")
     record = await predictions.create(
-        gateway, principal, body, key=request.headers.get("idempotency-key"), wait_seconds=wait_seconds
+        gateway, principal, body, uploads=uploads, key=key, wait_seconds=wait_seconds
     )
     status = 202 if wait_seconds and record.completed_at is None else 201
     if status == 202:
@@ -105,7 +120,8 @@ async def cancel(request: Request, principal: Creator, prediction_id: str) -> Re
     return _answer(request, record)
 
 
-def _read(body: bytes) -> PredictionCreate:
+def read_body(body: bytes) -> PredictionCreate:
+    """What a client asks for. Raises `Invalid`."""
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from api.backlog import BacklogFull
 from api.credentials import Principal
@@ -15,6 +16,7 @@ from api.errors import Invalid, Unavailable
 from api.logs import request_id
 from api.schemas.predictions import PredictionCreate
 from api.services.input_schema import Examined
+from api.services.inputs import Taken, Upload, placed
 from api.services.versions import ResolvedVersion
 from db import submissions
 from db.documents import PredictionRecord
@@ -39,6 +41,7 @@ async def create(
     principal: Principal,
     body: PredictionCreate,
     *,
+    uploads: Sequence[Upload] = (),
     key: str | None = None,
     wait_seconds: float | None = None,
 ) -> PredictionRecord:
@@ -48,9 +51,22 @@ async def create(
     `NotFound`, `BacklogFull`, `IdempotencyMismatch` and `Unavailable`; nothing is stored then.
     """
     version = await gateway.versions.resolve(_reference(body), principal)
-    examined = version.validator.examine(body.input)
+    values = placed(body.input, uploads, version.info) if uploads else body.input
+    examined = version.validator.examine(values)
     _check(gateway, body, key)
-    submission = _submission(gateway, principal, version, examined, body, key=key, waits=bool(wait_seconds))
+    prediction_id = new_id()
+    taken = await gateway.inputs.take(prediction_id, examined, uploads)
+    submission = _submission(
+        gateway,
+        principal,
+        version,
+        examined,
+        taken,
+        body,
+        id=prediction_id,
+        key=key,
+        waits=bool(wait_seconds),
+    )
     try:
         gateway.backlog.admit(submission.pool, principal.id)
     except BacklogFull:
@@ -58,11 +74,13 @@ async def create(
         if known is None:
             raise
         return await _replay(gateway, principal, known, wait_seconds)
+    await gateway.inputs.store(taken)
     with gateway.waiting.expect(submission.id) as future:
         accepted = await gateway.intake.accept(submission)
         if accepted.replayed:
+            await gateway.inputs.discard(submission.id, taken)
             return await _replay(gateway, principal, accepted.id, wait_seconds)
-        record = _accepted(submission, version, examined.values)
+        record = _accepted(submission, version, taken.values)
         if not wait_seconds:
             return record
         return await _awaited(gateway, principal, record, future, wait_seconds)
@@ -73,14 +91,17 @@ def _submission(
     principal: Principal,
     version: ResolvedVersion,
     examined: Examined,
+    taken: Taken,
     body: PredictionCreate,
     *,
+    id: str,
     key: str | None,
     waits: bool,
 ) -> Submission:
-    text = json.dumps(examined.values, ensure_ascii=False, allow_nan=False)
+    text = _text(taken.values)
+    identity = text if taken.identity is taken.values else _text(taken.identity)
     return Submission(
-        id=new_id(),
+        id=id,
         owner_id=principal.id,
         version_id=version.version_id,
         model_id=version.model_id,
@@ -93,7 +114,7 @@ def _submission(
         deadline_seconds=gateway.settings.prediction_deadline_seconds,
         cost=examined.cost,
         idempotency_key=key,
-        digest=_digest(version, text, body.webhook) if key else None,
+        digest=_digest(version, identity, body.webhook) if key else None,
     )
 
 
@@ -153,6 +174,10 @@ def _check(gateway: Gateway, body: PredictionCreate, key: str | None) -> None:
             raise Invalid([("webhook", str(error))]) from None
     if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isprintable()):
         raise Invalid([("Idempotency-Key", f"must have 1 to {MAX_KEY_LENGTH} printable characters")])
+
+
+def _text(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
 
 def _digest(version: ResolvedVersion, text: str, webhook: str | None) -> bytes:
