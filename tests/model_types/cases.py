@@ -158,7 +158,7 @@ EMBEDDINGS = Case(
 SENTENCE_TRANSFORMERS = replace(
     EMBEDDINGS,
     spec=_spec("embeddings", "sentence-transformers"),
-    spoil=lambda request: replace(request, rows=[replace(request.rows[0], text=None)]),
+    spoil=lambda request: replace(request, rows=[replace(request.rows[0], prompt_name="spoilt")]),
 )
 RERANK = Case(
     spec=_spec("rerank"),
