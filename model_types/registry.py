@@ -11,6 +11,7 @@ from model_types import (
     custom,
     echo,
     embeddings,
+    image_to_text,
     rerank,
     speech_to_text,
     text_generation,
@@ -29,6 +30,7 @@ BUILT_IN: tuple[TypeInfo, ...] = (
     classification.INFO,
     text_to_image.INFO,
     speech_to_text.INFO,
+    image_to_text.INFO,
     custom.INFO,
 )
 

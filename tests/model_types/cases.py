@@ -14,7 +14,7 @@ from examples import custom_model
 from examples.demo_models import RECITAL
 from model_types.base import VersionSpec
 from model_types.trust import Trust
-from tests.model_types import tiny_encoders, whisper
+from tests.model_types import seeing_models, tiny_encoders, tiny_moondream, whisper
 from tests.model_types.nearly import same_numbers
 from tests.model_types.pictures import data_uri, same_images
 
@@ -193,6 +193,39 @@ CUSTOM = Case(
     spoil=lambda call: replace(call, input=None),
 )
 
+LOOKED: list[dict[str, Any]] = [
+    {"prompt": "what colour is it"},
+    {"prompt": "describe the big picture", "temperature": 1},
+    {"prompt": "Describe a small circle", "temperature": 2, "top_k": 5},
+    {"prompt": "how many you see", "temperature": 1.5, "top_p": 0.8},
+    {"prompt": "is the square white", "max_new_tokens": 2},
+    {"prompt": "a photo of the", "temperature": 1, "stop": ["red", "a"]},
+    {"prompt": "colour of the circle", "max_new_tokens": 12},
+    {"prompt": "yes it is black", "temperature": 0.5},
+]
+BLIP_CAPTION = Case(
+    spec=_spec("image-to-text"),
+    inputs=[
+        {"image": data_uri(Image.new("RGB", (20 + 5 * seed, 40), (seed * 30, 90, 250))), "seed": seed}
+        | {"max_new_tokens": 6, **asked}
+        for seed, asked in enumerate(LOOKED)
+    ],
+    spoil=lambda row: replace(row, ids=[1_000_000]),
+    build=seeing_models.build_blip_caption,
+)
+BLIP_VQA = replace(
+    BLIP_CAPTION,
+    spoil=lambda row: replace(row, question=[1_000_000] * len(row.question)),
+    build=seeing_models.build_blip_vqa,
+)
+QWEN3_VL = replace(BLIP_CAPTION, build=seeing_models.build_qwen3_vl)
+MOONDREAM = replace(
+    BLIP_CAPTION,
+    spec=replace(_spec("image-to-text", "moondream"), trust=Trust(["/"])),
+    spoil=lambda row: replace(row, picture=None),
+    build=tiny_moondream.build,
+)
+
 CASES = [
     EMBEDDINGS,
     SENTENCE_TRANSFORMERS,
@@ -203,4 +236,8 @@ CASES = [
     SPEECH_TO_TEXT,
     TEXT_TO_IMAGE,
     CUSTOM,
+    BLIP_CAPTION,
+    BLIP_VQA,
+    QWEN3_VL,
+    MOONDREAM,
 ]

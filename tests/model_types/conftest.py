@@ -12,6 +12,15 @@ from model_types.text_generation.transformers import Transformers
 from tests.model_types.cases import CASES, TEXT_GENERATION, Case
 
 
+@pytest.fixture(scope="session", autouse=True)
+def code_of_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where transformers copies the code that comes with weights: not into the home of whoever tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("modules"))
+        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", folder)
+        yield
+
+
 @pytest.fixture(scope="session", params=CASES, ids=str)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Each engine's case in turn."""

@@ -1,0 +1,21 @@
+"""Image to text: captions, answers to questions about images, and vision-language chat."""
+
+from __future__ import annotations
+
+from model_types.base import TypeInfo
+from model_types.image_to_text.schema import Input, cost
+
+INFO = TypeInfo(
+    name="image-to-text",
+    description="Describes images and answers questions about them.",
+    Input=Input,
+    Output=str,
+    engines={
+        "transformers": "model_types.image_to_text.transformers:Transformers",
+        "moondream": "model_types.image_to_text.moondream:Moondream",
+    },
+    default_engine="transformers",
+    cost=cost,
+    budget=65_536,
+    max_batch=32,
+)
