@@ -15,6 +15,9 @@ class Sizes:
     echo_predictions: int = 10_000
     latency_requests: int = 400
     prompts: int = 64
+    sentences: int = 2_000
+    single_sentences: int = 200
+    sentence_rounds: int = 3
     finished_rows: int = 1_000_000
     waiting_rows: int = 100_000
     # Short rounds and many: what a commit costs changes from second to second on a shared disk.
@@ -29,6 +32,9 @@ QUICK = Sizes(
     echo_predictions=100,
     latency_requests=10,
     prompts=4,
+    sentences=24,
+    single_sentences=4,
+    sentence_rounds=1,
     finished_rows=2_000,
     waiting_rows=200,
     growth_rounds=1,
