@@ -17,8 +17,7 @@ from benchmarks.reference import Reference
 from benchmarks.servers import Servers
 from benchmarks.sizes import Sizes
 from benchmarks.table import Row, at_least
-from cli.demo import RECITAL
-from examples.demo_models import minilm
+from examples.demo_models import RECITAL, minilm
 
 BATCH_SIZES = (8, 16, 32)
 WORDS = (3, 120)
