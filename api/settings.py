@@ -61,6 +61,10 @@ class GatewaySettings(InputSettings):
         None, gt=0, description="How long a prediction may wait and run, from its acceptance."
     )
     wait_seconds_max: float = Field(60, gt=0, description="The longest hold that `Prefer: wait` gets.")
+    metrics_public: bool = Field(
+        False,
+        description="Let everybody read /metrics; else administrators, whose token Prometheus can send.",
+    )
     lease_seconds: float = Field(15, gt=0, description="A lane not heard of for this long counts as dead.")
 
     outbound_allow_cidrs: Networks = Field(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from model_types.batching import BatchSession
+from model_types.batching import BatchSession, Pass
 from model_types.errors import DeviceLost, ModelUnavailable
 from model_types.output_file import OutputFile
 from model_types.trust import Trust
@@ -22,6 +22,7 @@ __all__ = [
     "ModelType",
     "ModelUnavailable",
     "OutputFile",
+    "Pass",
     "Session",
     "TypeInfo",
     "VersionSpec",
@@ -93,6 +94,14 @@ class Session(Protocol):
 
         Safe from any thread.
         """
+        ...
+
+    def waiting(self) -> Collection[str]:
+        """The keys of those that have joined and not begun: their time does not run yet."""
+        ...
+
+    def passes(self) -> Sequence[Pass]:
+        """The runs through the model since this was asked last."""
         ...
 
     def __len__(self) -> int:

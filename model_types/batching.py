@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 MESSAGE_CHARACTERS = 500
 
-# What kept others out of a pass: its rows, its budget, the padding, their batch key; or there were no others.
-Bound = Literal["rows", "budget", "padding", "key", "all"]
+# Why a pass has no more rows: it is full, its budget or the share of padding is reached, the others have
+# another batch key, there were no others even after a wait for them (linger), or without one (idle).
+Bound = Literal["full", "budget", "padding", "key", "linger", "idle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class BatchSession:
         self._sizes: dict[str, int] = {}
         self._running: dict[str, Any] = {}
         self._cancelled: set[str] = set()
-        self.passed: list[Pass] = []
+        self._passes: list[Pass] = []
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._running)
@@ -79,6 +80,13 @@ class BatchSession:
         told = {key: self._engine.progress(prepared) for key, prepared in list(self._running.items())}
         return {key: share for key, share in told.items() if share is not None}
 
+    def waiting(self) -> Collection[str]:
+        return self._waiting.keys()
+
+    def passes(self) -> Sequence[Pass]:
+        passes, self._passes = self._passes, []
+        return passes
+
     def step(self) -> Mapping[str, Any | Failure]:
         self._forget_cancelled()
         keys, bound = self._next_pass()
@@ -93,7 +101,7 @@ class BatchSession:
                 self._sizes.pop(key, None)
         if keys and outcomes:
             limit = self._engine.pass_rows
-            self.passed.append(Pass(len(keys), limit, sum(sizes), self._extent(sizes), bound))
+            self._passes.append(Pass(len(keys), limit, sum(sizes), self._extent(sizes), bound))
         wanted = {key: outcome for key, outcome in outcomes.items() if key not in self._cancelled}
         self._cancelled &= self._waiting.keys()
         return wanted
@@ -107,7 +115,7 @@ class BatchSession:
     def _next_pass(self) -> tuple[list[str], Bound]:
         """The keys of the next pass, in the order in which they came, and what kept others out of it."""
         if not self._waiting:
-            return [], "all"
+            return [], "idle"
         oldest = next(iter(self._waiting))
         kind = self._engine.batch_key(self._waiting[oldest])
         alike = [key for key, prepared in self._waiting.items() if self._engine.batch_key(prepared) == kind]
@@ -120,7 +128,10 @@ class BatchSession:
             waste=self._engine.pass_waste,
             pads=self._engine.pads,
         )
-        if len(by_size) == chosen.stop - chosen.start < len(self._waiting):
+        rows = chosen.stop - chosen.start
+        if rows == self._engine.pass_rows:
+            bound = "full"
+        elif rows == len(by_size) < len(self._waiting):
             bound = "key"
         taken = set(by_size[chosen])
         return [key for key in alike if key in taken], bound
@@ -181,13 +192,13 @@ def _reach(
         total += sizes[low - 1]
         extent = count * largest if pads else total
         if count > rows:
-            return low, "rows"
+            return low, "full"
         if extent > budget:
             return low, "budget"
         if 1 - total / extent > waste:
             return low, "padding"
         low -= 1
-    return low, "all"
+    return low, "idle"
 
 
 def failure_of(error: Exception) -> Failure:

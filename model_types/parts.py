@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,10 +63,14 @@ class PartSession:
     def __len__(self) -> int:
         return len(self._joining)
 
-    @property
-    def passed(self) -> list[Pass]:
-        """The passes so far; their rows are parts."""
-        return self._rows.passed
+    def waiting(self) -> Collection[str]:
+        return [
+            key for key, joining in list(self._joining.items()) if joining.missing == len(joining.results)
+        ]
+
+    def passes(self) -> Sequence[Pass]:
+        """The passes since this was asked last; their rows are parts."""
+        return self._rows.passes()
 
     def room(self) -> int:
         return self._engine.max_batch - len(self)

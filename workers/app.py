@@ -20,7 +20,7 @@ from db.ids import new_id
 from db.settings import BlobSettings, DatabaseSettings
 from model_types import registry
 from workers.broker import BrokerSettings
-from workers.events import TaskEvents, Unobserved
+from workers.events import Observers, TaskEvents
 from workers.lane import Lane, Place
 from workers.logs import LINE_FORMAT, stamp
 from workers.settings import WorkerSettings
@@ -125,7 +125,7 @@ def _open_lane(**_: object) -> None:
         database=DatabaseSettings(),
         broker=BrokerSettings(),
         blobs=BlobSettings(),
-        observer=TaskEvents(app, hostname) if settings.task_events else Unobserved(),
+        observer=TaskEvents(app, hostname) if settings.task_events else Observers(),
         stopping=is_stopping,
     )
 

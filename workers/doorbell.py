@@ -46,9 +46,13 @@ class Doorbell:
             while not self._stopping() and time.monotonic() < until:
                 rung = self._client.blpop([door], timeout=LOOK_SECONDS)
                 if rung is not None:
-                    return str(rung[1].decode())
-            rung = self._leave(keys=[IDLE, door], args=[entry])
+                    return _text(rung[1])
+            late = self._leave(keys=[IDLE, door], args=[entry])
         except redis.RedisError as error:
             logger.warning("the lane leaves the door: %s", error)
             return None
-        return rung.decode() if rung else None
+        return _text(late) if late else None
+
+
+def _text(pool: bytes | str) -> str:
+    return pool.decode() if isinstance(pool, bytes) else pool

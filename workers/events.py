@@ -17,6 +17,8 @@ from redis.exceptions import RedisError
 
 from db.leases import Lease, Outcome
 from db.states import Status
+from model_types.base import VersionSpec
+from model_types.batching import Pass
 
 logger = logging.getLogger(__name__)
 
@@ -24,21 +26,36 @@ logger = logging.getLogger(__name__)
 class Observer(Protocol):
     """Somebody who looks on while predictions run."""
 
-    def began(self, model: str, version_id: str, leases: Iterable[Lease]) -> None:
-        """These have joined a session."""
+    def began(self, spec: VersionSpec, leases: Iterable[Lease]) -> None:
+        """These have joined a session of this version."""
+
+    def stepped(self, spec: VersionSpec, passes: Iterable[Pass], outcomes: Sequence[Outcome]) -> None:
+        """The session has moved on by these passes, and these have left it."""
 
     def ended(self, outcomes: Sequence[Outcome]) -> None:
-        """These have left it."""
+        """These are stored."""
 
 
-class Unobserved:
-    """Nobody looks on."""
+class Observers:
+    """Several who look on; none where there are none."""
 
-    def began(self, model: str, version_id: str, leases: Iterable[Lease]) -> None:
-        """Nothing to tell."""
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def began(self, spec: VersionSpec, leases: Iterable[Lease]) -> None:
+        """Tell each of them."""
+        for observer in self._observers:
+            observer.began(spec, leases)
+
+    def stepped(self, spec: VersionSpec, passes: Iterable[Pass], outcomes: Sequence[Outcome]) -> None:
+        """Tell each of them."""
+        for observer in self._observers:
+            observer.stepped(spec, passes, outcomes)
 
     def ended(self, outcomes: Sequence[Outcome]) -> None:
-        """Nothing to tell."""
+        """Tell each of them."""
+        for observer in self._observers:
+            observer.ended(outcomes)
 
 
 class TaskEvents:
@@ -49,12 +66,15 @@ class TaskEvents:
             app.connection_for_write(), hostname=hostname, buffer_while_offline=False
         )
 
-    def began(self, model: str, version_id: str, leases: Iterable[Lease]) -> None:
+    def began(self, spec: VersionSpec, leases: Iterable[Lease]) -> None:
         """A prediction is received and started at once: it waited in a table, not in a worker."""
         for lease in leases:
-            names = {"name": model, "args": f"({lease.id!r},)", "kwargs": f"{{'version': {version_id!r}}}"}
+            names = {"name": spec.model, "args": f"({lease.id!r},)", "kwargs": f"{{'version': {spec.id!r}}}"}
             self._send("task-received", lease, retries=lease.attempt - 1, eta=None, expires=None, **names)
             self._send("task-started", lease)
+
+    def stepped(self, spec: VersionSpec, passes: Iterable[Pass], outcomes: Sequence[Outcome]) -> None:
+        """Celery knows no passes."""
 
     def ended(self, outcomes: Sequence[Outcome]) -> None:
         """Succeeded with its runtime in seconds, or failed with its sentence."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import signal
 import socket
@@ -25,7 +26,7 @@ from db.repositories.versions import find_version, note_available, note_unavaila
 from db.session import lane_engine
 from db.settings import BlobSettings, DatabaseSettings
 from db.states import FailureCode
-from model_types.base import VersionSpec
+from model_types.base import DeviceLost, VersionSpec
 from model_types.trust import Trust
 from workers.announcing import Announcer
 from workers.bells import Bells
@@ -33,9 +34,10 @@ from workers.broker import BrokerSettings
 from workers.caretaker import Caretaker
 from workers.devices import choose_device
 from workers.doorbell import Doorbell
-from workers.events import Observer
+from workers.events import Observer, Observers
 from workers.finishing import Finisher
 from workers.inputs import InputFiles
+from workers.metrics import Metrics
 from workers.outputs import sentence
 from workers.progress import ProgressReporter
 from workers.residency import MEBIBYTE, Residency
@@ -87,7 +89,9 @@ class Lane:
         self._progress = ProgressReporter(self._leases)
         store = Blobs(blobs)
         files = InputFiles(settings, store)
-        self._finisher = Finisher(self._leases, store, self._announcer.ended, observer)
+        self._metrics = Metrics(client)
+        observers = Observers(self._metrics, observer)
+        self._finisher = Finisher(self._leases, store, self._announcer.ended, observers)
         self._residency = Residency(
             self._find,
             budget_bytes=settings.worker_memory_mb * MEBIBYTE,
@@ -102,7 +106,7 @@ class Lane:
             files=files,
             finisher=self._finisher,
             bells=self._bells,
-            observer=observer,
+            observer=observers,
             stopping=stopping,
             affinity_seconds=settings.affinity_seconds,
         )
@@ -129,6 +133,10 @@ class Lane:
             self._caretaker.floor.acquire()
         try:
             self._runner.serve(pool)
+        except DeviceLost as error:
+            # A new process gets a new device context, and this lane's predictions back, one by one.
+            logger.critical("the device is lost, and this lane with it: %s", error)
+            os.kill(os.getpid(), signal.SIGKILL)
         finally:
             self._caretaker.floor.release()
 
@@ -140,6 +148,7 @@ class Lane:
         faulthandler.cancel_dump_traceback_later()
         self._finisher.close()
         self._runner.close()
+        self._metrics.flush(at=math.inf)
         try:
             left = lanes.retire(self._engine, self._leases.lane)
             self._bells.ring(left.pools)
@@ -190,6 +199,7 @@ class Lane:
                     next_beat = time.monotonic() + self._settings.lease_seconds / BEATS_PER_LEASE
                 self._drop_lost()
                 self._progress.report(self._runner.work)
+                self._metrics.flush(at=time.monotonic())
                 self._end_hanging()
             except SQLAlchemyError as error:
                 logger.warning("the lane cannot reach the database: %s", error.args[0])

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.leases import Claim, Lease, Leases, Outcome, WaitingVersion
 from db.states import FailureCode
-from model_types.base import Failure, ModelUnavailable
+from model_types.base import DeviceLost, Failure, ModelUnavailable
 from workers.bells import Bells
 from workers.events import Observer
 from workers.finishing import Finisher
@@ -45,12 +45,16 @@ SETTLE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Leases of one version, prepared where the version was loaded; `more` of it were waiting."""
+    """Leases of one version, prepared where the version was loaded; `more` of it were waiting.
+
+    `lingered` tells that the lane has waited for others, as the version asks it to.
+    """
 
     version_id: str
     leases: Sequence[Lease]
     prepared: Sequence[Job | Outcome] | None
     more: bool
+    lingered: bool = False
 
 
 class Runner:
@@ -118,12 +122,14 @@ class Runner:
             found = self._next(pool, only=resident, limit=resident.max_batch - len(ready))
             ready += self._prepared(resident, found)
             more = found is not None and found.more
-        self.work = Work(resident)
+        self.work = Work(resident, lingered=batch.lingered)
         try:
             self._session(pool, self.work, ready, more=more)
         except (DBAPIError, PoolTimeout) as error:
             logger.warning("the database went away under a session: %s", error.args[0])
             self._unsure = True
+        except DeviceLost:
+            raise
         except Exception as error:
             logger.exception("a session of %s broke", resident.spec.model)
             failure = Failure(FailureCode.MODEL_ERROR, f"The model's session broke: {error}")
@@ -145,6 +151,7 @@ class Runner:
             claiming = self._claim_ahead(pool, work.resident) if ahead else None
             if len(work):
                 outcomes = work.step()
+                self._observer.stepped(work.resident.spec, work.passes(), outcomes)
                 if more or ready or len(work):
                     self._finisher.submit(outcomes)
                 else:
@@ -165,7 +172,7 @@ class Runner:
             work.join(job := ready.popleft())
             joined.append(job.lease)
         if joined:
-            self._observer.began(work.resident.spec.model, work.resident.spec.id, joined)
+            self._observer.began(work.resident.spec, joined)
 
     def _claim_ahead(self, pool: str, resident: Resident) -> Future[Batch | None]:
         """Claim and prepare the next batch while the device computes this one: it waits already."""
@@ -217,10 +224,12 @@ class Runner:
         if resident is None:
             # One is enough to load it for; others may serve the rest meanwhile.
             claim = self._leases.claim(pool, chosen.version_id, limit=1, budget=UNLIMITED)
-        else:
-            linger_seconds = resident.linger_seconds - chosen.waited_seconds
-            claim = self._gather(pool, resident, limit, joining=only is not None, linger=linger_seconds)
-        return self._batch(pool, chosen.version_id, resident, claim)
+            return self._batch(pool, chosen.version_id, None, claim)
+        linger_seconds = resident.linger_seconds - chosen.waited_seconds
+        joining = only is not None
+        claim = self._gather(pool, resident, limit, joining=joining, linger=linger_seconds)
+        lingered = linger_seconds > 0 and not joining
+        return self._batch(pool, chosen.version_id, resident, claim, lingered=lingered)
 
     def _claim_again(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
         """Claim of the one version that the last look has found, if that was just now: it saves a look."""
@@ -234,13 +243,21 @@ class Runner:
         claim = self._gather(pool, resident, limit, joining=only is not None)
         return self._batch(pool, resident.spec.id, resident, claim)
 
-    def _batch(self, pool: str, version_id: str, resident: Resident | None, claim: Claim) -> Batch | None:
+    def _batch(
+        self,
+        pool: str,
+        version_id: str,
+        resident: Resident | None,
+        claim: Claim,
+        *,
+        lingered: bool = False,
+    ) -> Batch | None:
         if not claim.leases:
             return None
         if claim.more:
             self._bells.ring([pool])
         prepared = None if resident is None else prepare(resident, claim.leases, self._files)
-        return Batch(version_id, claim.leases, prepared, claim.more)
+        return Batch(version_id, claim.leases, prepared, claim.more, lingered)
 
     def _gather(
         self, pool: str, resident: Resident, limit: int, *, joining: bool, linger: float = 0.0

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from db.errors import StorageUnavailable
 from db.leases import Lease, Outcome
 from db.states import FailureCode
-from model_types.base import DeviceLost, Failure, Session
+from model_types.base import DeviceLost, Failure, Pass, Session
 from model_types.batching import one_line
 from workers.inputs import InputFiles, Loading
 from workers.outputs import outcome_of
@@ -35,7 +35,7 @@ class Job:
 def prepare(resident: Resident, leases: Sequence[Lease], files: InputFiles) -> list[Job | Outcome]:
     """Make the inputs of leases ready for the model; one that does not fit is an outcome already."""
     values = [_validated(resident, lease) for lease in leases]
-    loading = files.load(values)
+    loading = files.load((lease.id, value) for lease, value in zip(leases, values, strict=True))
     return [_ready(resident, *each) for each in zip(leases, values, loading, strict=True)]
 
 
@@ -82,8 +82,9 @@ class Work:
     and `overdue_seconds`.
     """
 
-    def __init__(self, resident: Resident) -> None:
+    def __init__(self, resident: Resident, *, lingered: bool = False) -> None:
         self.resident = resident
+        self._lingered = lingered
         self._session: Session = resident.model.session()
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
@@ -147,6 +148,14 @@ class Work:
         shares = self._session.progress()
         return [(lease, shares[lease.id]) for lease in self.leases() if lease.id in shares]
 
+    def passes(self) -> Sequence[Pass]:
+        """The session's runs through the model since this was asked last."""
+        passes = self._session.passes()
+        if self._lingered and passes and passes[0].bound == "idle":
+            passes = [replace(passes[0], bound="linger"), *passes[1:]]
+        self._lingered = False
+        return passes
+
     def drop(self, ids: Iterable[str]) -> None:
         """Have these leave at the next step's edge, without an outcome: they are not ours any more."""
         for prediction_id in ids:
@@ -175,7 +184,12 @@ class Work:
         """Those that have run for longer than one prediction may."""
         limit = self.resident.execution_timeout_seconds
         started_before = time.monotonic() - limit
-        late = [key for key, job in list(self._jobs.items()) if job.began_at < started_before]
+        waiting = self._session.waiting()
+        late = [
+            key
+            for key, job in list(self._jobs.items())
+            if key not in waiting and job.began_at < started_before
+        ]
         for key in late:
             self._session.cancel(key)
         message = f"The prediction ran for longer than {limit:g} seconds."

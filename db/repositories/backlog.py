@@ -14,6 +14,31 @@ _FINISHED = text(
     "SELECT pool, sum(finished)::bigint AS finished FROM lanes CROSS JOIN unnest(pools) AS pool GROUP BY 1"
 )
 
+_DEPTHS = text(
+    """
+    SELECT pool, count(*) FILTER (WHERE lane IS NULL) AS waiting, count(lane) AS running,
+           extract(epoch FROM now() - min(enqueued_at) FILTER (WHERE lane IS NULL))::float8 AS oldest_seconds
+    FROM queue GROUP BY pool ORDER BY pool
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What is in a pool's queue now; `oldest_seconds` is how long the oldest has waited, 0 for none."""
+
+    pool: str
+    waiting: int
+    running: int
+    oldest_seconds: float
+
+
+async def depths(engine: AsyncEngine) -> list[Depth]:
+    """The queue of each pool that has any. Reads the whole queue, which is narrow."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(_DEPTHS)
+        return [Depth(row.pool, row.waiting, row.running, row.oldest_seconds or 0.0) for row in rows]
+
 
 @dataclass(frozen=True, slots=True)
 class BacklogCount:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_types.base import Failure, ModelType, OutputFile, VersionSpec
+from model_types.base import Failure, ModelType, OutputFile, Pass, VersionSpec
+from model_types.batching import Bound
 from model_types.echo import Input
 
 
@@ -45,9 +46,17 @@ class EchoSession:
     def __init__(self, *, max_batch: int) -> None:
         self._max_batch = max_batch
         self._members: dict[str, Progress] = {}
+        self._passes: list[Pass] = []
 
     def __len__(self) -> int:
         return len(self._members)
+
+    def waiting(self) -> Collection[str]:
+        return ()
+
+    def passes(self) -> Sequence[Pass]:
+        passes, self._passes = self._passes, []
+        return passes
 
     def room(self) -> int:
         return self._max_batch - len(self._members)
@@ -63,6 +72,10 @@ class EchoSession:
 
     def step(self) -> Mapping[str, Any | Failure]:
         members = list(self._members.items())
+        rows = len(members)
+        if members:
+            bound: Bound = "full" if rows == self._max_batch else "idle"
+            self._passes.append(Pass(rows, self._max_batch, rows, rows, bound))
         if any(member.input.crash for _, member in members):
             os.kill(os.getpid(), signal.SIGKILL)
         pause_seconds = max((member.pause_seconds for _, member in members), default=0.0)

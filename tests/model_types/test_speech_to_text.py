@@ -210,7 +210,7 @@ def test_rows_of_all_kinds_share_a_pass(engine: Transformers) -> None:
         session.add(str(index), recording(engine, 0.8, **fields))
     outcomes = session.step()
     assert [type(outcome) for outcome in outcomes.values()] == [Transcript] * 4
-    assert [passed.rows for passed in session.passed] == [4]
+    assert [passed.rows for passed in session.passes()] == [4]
 
 
 def test_a_short_recording_need_not_wait_for_a_long_one(engine: Transformers) -> None:

@@ -25,7 +25,7 @@ from db.submissions import Submission, cancel, submit
 from tests.stack import wait_until
 from workers.broker import BrokerSettings
 from workers.doorbell import LINGER_SECONDS
-from workers.events import Unobserved
+from workers.events import Observers
 from workers.lane import Lane, Place
 from workers.settings import WorkerSettings
 
@@ -108,7 +108,7 @@ class Yard:
             database=self.settings,
             broker=self.broker,
             blobs=self.blobs,
-            observer=Unobserved(),
+            observer=Observers(),
             stopping=lambda: False,
         )
         try:
@@ -243,7 +243,7 @@ def test_a_lane_without_a_database_has_nothing_to_serve_and_signs_on_when_it_is_
         database=yard.settings,
         broker=yard.broker,
         blobs=yard.blobs,
-        observer=Unobserved(),
+        observer=Observers(),
         stopping=lambda: False,
     )
     try:

@@ -30,10 +30,11 @@ from model_types.base import Failure, ModelType, ModelUnavailable, TypeInfo, Ver
 from model_types.media import ImageInput
 from workers.announcing import Announcer
 from workers.bells import Bells
-from workers.events import Unobserved
+from workers.events import Observers
 from workers.finishing import Finisher
 from workers.input_settings import InputSettings
 from workers.inputs import InputFiles
+from workers.metrics import Metrics
 from workers.residency import Residency
 from workers.runner import Runner
 from workers.warming import warm_up
@@ -156,11 +157,11 @@ class Workshop:
         self.engine = sync_engine(DatabaseSettings(database_url=database_url))
         self.client = redis.Redis.from_url(redis_url)
         self.bells = Bells(self.client)
+        self.metrics = Metrics(self.client)
         self.leases = self.lane("lane", slot=0)
+        observers = Observers(self.metrics)
         self.blobs = Blobs(BlobSettings(blob_store=str(blob_store), _env_file=None))
-        self.finisher = Finisher(
-            self.leases, self.blobs, Announcer(self.client, self.bells).ended, Unobserved()
-        )
+        self.finisher = Finisher(self.leases, self.blobs, Announcer(self.client, self.bells).ended, observers)
         files = InputFiles(InputSettings(_env_file=None), self.blobs)
         self.told: list[tuple[str, str | None]] = []
         self.residency = Residency(
@@ -176,7 +177,7 @@ class Workshop:
             files=files,
             finisher=self.finisher,
             bells=self.bells,
-            observer=Unobserved(),
+            observer=observers,
             stopping=lambda: self.stopping,
             affinity_seconds=affinity_seconds,
         )
