@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from db.blobs import REFERENCE_PREFIX, BlobNotFound, Blobs, InvalidKey
+from db.blobs import REFERENCE_PREFIX, BlobNotFound, Blobs, key_of
 from model_types.media import InputFile, UnusableFile, files_in, takes_files
 from model_types.media.content import decode
 from model_types.media.limits import readable_bytes
@@ -51,15 +51,15 @@ class InputFiles:
         )
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="inputs")
 
-    def load(self, values: Iterable[Any]) -> Iterator[Loading]:
-        """One `Loading` for each of these validated inputs, in their order; a few are begun ahead.
+    def load(self, inputs: Iterable[tuple[str, Any]]) -> Iterator[Loading]:
+        """One `Loading` for each prediction's id and validated input, in their order; a few are begun ahead.
 
         When it has been waited for, `content` of each of the input's files is there. What is no input has
         no files.
         """
         ahead: deque[Loading] = deque()
-        for value in values:
-            ahead.append(self._begin(value))
+        for prediction_id, value in inputs:
+            ahead.append(self._begin(prediction_id, value))
             if len(ahead) > AHEAD:
                 yield ahead.popleft()
         yield from ahead
@@ -68,28 +68,30 @@ class InputFiles:
         """Stop the threads; what has not begun is given up."""
         self._threads.shutdown(cancel_futures=True)
 
-    def _begin(self, value: Any) -> Loading:
+    def _begin(self, prediction_id: str, value: Any) -> Loading:
         if not (isinstance(value, BaseModel) and takes_files(type(value))):
             return Loading()
         files = files_in(value)
-        return Loading([self._threads.submit(self._fill, path, file) for path, file in files])
+        return Loading([self._threads.submit(self._fill, prediction_id, *each) for each in files])
 
-    def _fill(self, path: Sequence[str], file: InputFile) -> None:
+    def _fill(self, prediction_id: str, path: Sequence[str], file: InputFile) -> None:
         try:
-            file.content = decode(self._bytes(file.reference), file.kind, self._limits)
+            file.content = decode(self._bytes(prediction_id, file.reference), file.kind, self._limits)
         except UnusableFile as error:
             raise UnusableFile(f"{'.'.join(('input', *path))} {error}") from error
 
-    def _bytes(self, reference: str) -> bytes:
+    def _bytes(self, prediction_id: str, reference: str) -> bytes:
         if reference.startswith(REFERENCE_PREFIX):
-            return self._kept(reference.removeprefix(REFERENCE_PREFIX))
+            return self._kept(key_of(reference, "inputs", prediction_id))
         parsed = parse_reference(reference, self._limits)
         return self._fetched(parsed.url) if isinstance(parsed, Remote) else parsed.data
 
-    def _kept(self, key: str) -> bytes:
+    def _kept(self, key: str | None) -> bytes:
+        if key is None:
+            raise UnusableFile("is not a file of this prediction's own")
         try:
             return self._blobs.read(key)
-        except (BlobNotFound, InvalidKey):
+        except BlobNotFound:
             raise UnusableFile("is not kept here any more") from None
 
     def _fetched(self, url: str) -> bytes:

@@ -33,7 +33,7 @@ def warm_up(resident: Resident, *, files: InputFiles) -> None:
 def _run(resident: Resident, value: Any, files: InputFiles) -> Any:
     """The output of one input, alone in a session."""
     validated = resident.model.parse(value)
-    for loading in files.load([validated]):
+    for loading in files.load([("warm-up", validated)]):
         loading.wait()
     prepared = resident.model.prepare(validated)
     session = resident.model.session()

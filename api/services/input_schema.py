@@ -10,11 +10,11 @@ from typing import Any
 
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from api.errors import FieldError, Invalid, plain
 from model_types.base import TypeInfo
-from model_types.media import InputFile, files_in, takes_files
+from model_types.media import InputFile, files_described, files_in, takes_files
 
 FIELD = "input_schema"
 MAX_SCHEMA_BYTES = 64 * 1024
@@ -161,7 +161,9 @@ class InputValidator:
         self._validator = _compile(schema)
         # A model type fills in its own defaults when it runs; another schema's are known only here.
         self._is_types_own = schema == info.input_schema()
-        self._takes_files = takes_files(info.Input)
+        self._takes_files = takes_files(info.Input) or (
+            info.own_schemas and '"x-media"' in json.dumps(schema)
+        )
 
     def validate(self, value: dict[str, Any]) -> dict[str, Any]:
         """The input with the schema's defaults. Raises `Invalid`, naming each field as `input.<field>`."""
@@ -175,8 +177,7 @@ class InputValidator:
         try:
             parsed = self._info.Input.model_validate(values)
             if self._validator.is_valid(values):
-                files = list(files_in(parsed)) if self._takes_files else ()
-                return Examined(values, self._info.cost(parsed), files)
+                return Examined(values, self._info.cost(parsed), self._files(values, parsed))
         except ValidationError as error:
             type_errors = _by_type(error)
         except ValueError:
@@ -187,6 +188,18 @@ class InputValidator:
         # The type's words are the better ones for its own schema; a narrower schema knows better itself.
         first, second = (type_errors, schema_errors) if self._is_types_own else (schema_errors, type_errors)
         raise Invalid((first or second)[:MAX_ERRORS])
+
+    def takes_list(self, name: str) -> bool:
+        """Whether the field of this name may hold several values."""
+        described = self._schema.get("properties", {}).get(name, {})
+        return any(option.get("type") == "array" for option in (described, *described.get("anyOf", ())))
+
+    def _files(
+        self, values: dict[str, Any], parsed: BaseModel
+    ) -> Sequence[tuple[tuple[str, ...], InputFile]]:
+        if not self._takes_files:
+            return ()
+        return list(files_described(self._schema, values) if self._info.own_schemas else files_in(parsed))
 
     def _by_strict_type(self, values: dict[str, Any]) -> list[FieldError]:
         """What the type has let pass although its schema does not, such as "8" for a number."""

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from api.errors import FieldError, Invalid
-from api.services.input_schema import Examined
+from api.services.input_schema import Examined, InputValidator
 from api.settings import GatewaySettings
 from db.blob_urls import BLOBS_PATH, BlobUrls
 from db.blobs import (
@@ -25,7 +25,6 @@ from db.blobs import (
     folder_of,
     with_extension,
 )
-from model_types.base import TypeInfo
 from model_types.media import InputFile, UnusableFile
 from model_types.media.content import check
 from model_types.media.limits import check_size
@@ -60,14 +59,13 @@ class Taken:
     blobs: Sequence[Blob] = ()
 
 
-def placed(values: dict[str, Any], uploads: Sequence[Upload], info: TypeInfo) -> dict[str, Any]:
+def placed(values: dict[str, Any], uploads: Sequence[Upload], validator: InputValidator) -> dict[str, Any]:
     """The input with references to its uploads; several for one field are a list. Raises `Invalid`."""
-    properties = info.input_schema().get("properties", {}) if uploads else {}
     filled = dict(values)
     for number, upload in enumerate(uploads):
         reference = f"{_UPLOAD_PREFIX}{number}"
         present = filled.get(upload.name, [])
-        if _is_list(properties.get(upload.name, {})) and isinstance(present, list):
+        if isinstance(present, list) and validator.takes_list(upload.name):
             filled[upload.name] = [*present, reference]
         elif upload.name in filled:
             raise Invalid([(f"input.{upload.name}", "is given more than once")])
@@ -190,10 +188,6 @@ def _misplaced(examined: Examined, uploads: Mapping[str, Upload]) -> list[FieldE
         for reference, upload in uploads.items()
         if reference not in used
     ]
-
-
-def _is_list(schema: Mapping[str, Any]) -> bool:
-    return any(option.get("type") == "array" for option in (schema, *schema.get("anyOf", ())))
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

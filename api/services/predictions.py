@@ -51,7 +51,7 @@ async def create(
     `NotFound`, `BacklogFull`, `IdempotencyMismatch` and `Unavailable`; nothing is stored then.
     """
     version = await gateway.versions.resolve(_reference(body), principal)
-    values = placed(body.input, uploads, version.info) if uploads else body.input
+    values = placed(body.input, uploads, version.validator) if uploads else body.input
     examined = version.validator.examine(values)
     _check(gateway, body, key)
     prediction_id = new_id()

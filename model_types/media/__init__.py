@@ -8,6 +8,7 @@ from model_types.media.fields import (
     InputFile,
     MaskInput,
     Media,
+    files_described,
     files_in,
     takes_files,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "Media",
     "MediaLimits",
     "UnusableFile",
+    "files_described",
     "files_in",
     "takes_files",
 ]

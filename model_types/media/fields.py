@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -53,6 +53,9 @@ class Media:
         return {"type": "string", "minLength": 1, "x-media": self.kind}
 
 
+# Where a file is in an input.
+Path = tuple[str, ...]
+
 ImageInput = Annotated[InputFile, Media("image")]
 MaskInput = Annotated[InputFile, Media("mask")]
 AudioInput = Annotated[InputFile, Media("audio")]
@@ -64,7 +67,7 @@ def takes_files(model: type[BaseModel]) -> bool:
     return '"x-media"' in json.dumps(model.model_json_schema())
 
 
-def files_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], InputFile]]:
+def files_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, InputFile]]:
     """Every file of a validated input, with its path: `("messages", "0", "image")`."""
     if isinstance(value, InputFile):
         yield path, value
@@ -77,3 +80,25 @@ def files_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
     elif isinstance(value, dict):
         for name, item in value.items():
             yield from files_in(item, (*path, str(name)))
+
+
+def files_described(
+    schema: Mapping[str, Any], value: Any, root: Mapping[str, Any] | None = None, path: Path = ()
+) -> Iterator[tuple[Path, InputFile]]:
+    """Every file of an input in JSON, by its JSON Schema: for inputs whose pydantic model is not at hand."""
+    root = schema if root is None else root
+    reference = str(schema.get("$ref", ""))
+    if reference.startswith("#/$defs/"):
+        defined = root.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
+        yield from files_described(defined, value, root, path)
+    for option in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
+        yield from files_described(option, value, root, path)
+    if isinstance(value, str) and schema.get("x-media") in get_args(MediaKind):
+        yield path, InputFile(value, schema["x-media"])
+    elif isinstance(value, dict):
+        for name, described in schema.get("properties", {}).items():
+            if name in value and isinstance(described, Mapping):
+                yield from files_described(described, value[name], root, (*path, name))
+    elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+        for index, item in enumerate(value):
+            yield from files_described(schema["items"], item, root, (*path, str(index)))

@@ -104,6 +104,28 @@ async def test_the_same_file_in_two_fields_is_stored_once(serve: Serve, tmp_path
         assert len(set(made["input"]["images"])) == 1
 
 
+async def test_a_model_with_a_schema_of_its_own_takes_files_too(serve: Serve) -> None:
+    async with serve(inline_input_bytes=1024) as served:
+        root = await served.admin()
+        photo = {"type": "string", "x-media": "image"}
+        schema = {
+            "type": "object",
+            "properties": {"photo": photo, "pages": {"type": "array", "items": {"$ref": "#/$defs/page"}}},
+            "$defs": {"page": {"type": "object", "properties": {"scan": photo}}},
+        }
+        await add_model(
+            served, root, name="own", model_type="custom", model_path="own.py", input_schema=schema
+        )
+        made = await send(
+            served, root, image_part("photo"), model="root/own", pages=[{"scan": data_uri(JPEG)}]
+        )
+        assert await fetched(served, made["input"]["photo"]) == PNG
+        assert await fetched(served, made["input"]["pages"][0]["scan"]) == JPEG
+        for stranger in ("blob:inputs/0/1/2.png", data_uri(b"hello")):
+            problem = await ask(served, root, status=422, model="root/own", input={"photo": stranger})
+            assert problem["errors"][0]["field"] == "input.photo"
+
+
 UNUSABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("classification", {"image": data_uri(b"hello")}, "input.image", "is not an image in one of"),
     ("classification", {"image": data_uri(JPEG[:9000])}, "input.image", "is a broken or incomplete"),

@@ -24,6 +24,7 @@ from workers.input_settings import InputSettings
 from workers.inputs import AHEAD, InputFiles
 
 PNG = encoded(flag())
+PREDICTION = "01abcdef"
 
 
 class Input(BaseModel):
@@ -67,7 +68,7 @@ def fetching(open_files: Callable[..., InputFiles]) -> InputFiles:
 def load(files: InputFiles, **fields: Any) -> Input:
     """One input with its files in place."""
     value = Input(**fields)
-    (loading,) = files.load([value])
+    (loading,) = files.load([(PREDICTION, value)])
     loading.wait()
     return value
 
@@ -112,7 +113,7 @@ def test_the_files_of_a_batch_are_fetched_at_the_same_time(fetching: InputFiles)
 
     with receiver(respond) as here:
         values = [Input(image=f"{here.url}/{number}") for number in range(AHEAD)]
-        for loading in fetching.load(values):
+        for loading in fetching.load((PREDICTION, value) for value in values):
             loading.wait()
     assert [content(value.image).size for value in values] == [(40, 20)] * AHEAD
     assert len(here.requests) == AHEAD
@@ -120,7 +121,8 @@ def test_the_files_of_a_batch_are_fetched_at_the_same_time(fetching: InputFiles)
 
 def test_no_more_than_a_few_inputs_are_loaded_ahead(fetching: InputFiles) -> None:
     with receiver(serve(PNG)) as here:
-        loading = fetching.load(Input(image=f"{here.url}/{number}") for number in range(3 * AHEAD))
+        urls = [f"{here.url}/{number}" for number in range(3 * AHEAD)]
+        loading = fetching.load((PREDICTION, Input(image=url)) for url in urls)
         next(loading).wait()
         assert len(here.requests) <= AHEAD + 1
         for each in loading:
@@ -133,7 +135,11 @@ def test_no_more_than_a_few_inputs_are_loaded_ahead(fetching: InputFiles) -> Non
     [
         ({"image": "https://example.com/a.png"}, r"input\.image is a URL, and this server fetches none"),
         ({"image": "blob:inputs/01abc/01abcdef/9.png"}, r"input\.image is not kept here any more"),
-        ({"image": "blob:../../etc/passwd"}, r"input\.image is not kept here any more"),
+        (
+            {"image": "blob:inputs/01abc/01abcdeg/0.png"},
+            r"input\.image is not a file of this prediction's own",
+        ),
+        ({"image": "blob:inputs/01abc/01abcdef/../../x"}, r"input\.image is not a file of this prediction's"),
         ({"image": "/etc/passwd.png"}, r"input\.image must be an http\(s\) URL, a data: URI"),
         ({"images": [data_uri(PNG), data_uri(b"x")]}, r"input\.images\.1 is not an image"),
         ({"audio": data_uri(PNG)}, r"input\.audio is not audio"),
