@@ -58,7 +58,8 @@ def _build_blip(folder: Path, model_class: Any) -> None:
         text_config=text, vision_config={**size, "image_size": 32, "patch_size": 8}, initializer_range=0.4
     )
     model_class(config).save_pretrained(folder)
-    tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate(BERT + WORDS)})
+    vocabulary = {word: index for index, word in enumerate(BERT + WORDS)}
+    tokenizer = BertTokenizer(vocab=vocabulary, additional_special_tokens=["[DEC]"])
     processor = BlipImageProcessor(size={"height": 32, "width": 32})
     BlipProcessor(processor, tokenizer).save_pretrained(folder)
 
