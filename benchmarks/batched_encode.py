@@ -34,7 +34,9 @@ class Encoder:
 
     def __init__(self, path: str) -> None:
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         self._tokenizer: Any = AutoTokenizer.from_pretrained(path)
         self._model: Any = AutoModel.from_pretrained(path, dtype="float32").eval()
 

@@ -6,20 +6,13 @@ to be the same. What is counted are the tokens asked for: padding and overrun ar
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-import msgspec
 
 from benchmarks.batched_generate import Completion, Prompt, Task
-from benchmarks.load import Load, LoadFailed, apply
+from benchmarks.load import Load, apply
 from benchmarks.platform import Platform, WrongResult, outputs
+from benchmarks.reference import Reference
 from benchmarks.servers import Servers
 from benchmarks.sizes import Sizes
 from benchmarks.table import Row, at_least
@@ -48,14 +41,14 @@ def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
         total=len(requests),
         keep_bodies=True,
     )
-    with Reference(RECITAL) as reference:
-        best = reference.best_batch_size(prompts)
-        expected = reference.run(prompts, best).texts
+    with Reference("benchmarks.batched_generate", RECITAL, Completion) as reference:
+        best = best_batch_size(reference, prompts)
+        expected = reference.run(Task(prompts, best)).texts
         apply(load, expect=201)
         singles, batched, ours = [], [], []
         for _ in range(sizes.rounds):
-            singles.append(tokens / reference.run(prompts, 1).seconds)
-            batched.append(tokens / reference.run(prompts, best).seconds)
+            singles.append(tokens / reference.run(Task(prompts, 1)).seconds)
+            batched.append(tokens / reference.run(Task(prompts, best)).seconds)
             answers = apply(load, expect=201)
             ours.append(tokens / answers.elapsed_seconds)
             if outputs(answers.bodies) != expected:
@@ -82,41 +75,10 @@ def _input_of(prompt: Prompt) -> dict[str, object]:
     return {"prompt": prompt.text, "max_new_tokens": prompt.new_tokens, "temperature": 0}
 
 
-class Reference:
-    """The process of `benchmarks.batched_generate`, for as long as this is open."""
+def best_batch_size(reference: Reference[Completion], prompts: Sequence[Prompt]) -> int:
+    """The size at which the prompts take the least time, the better of two tries each."""
 
-    def __init__(self, model: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.batched_generate", str(model)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+    def seconds(size: int) -> float:
+        return min(reference.run(Task(prompts, size)).seconds for _ in range(2))
 
-    def run(self, prompts: Sequence[Prompt], batch_size: int) -> Completion:
-        """Continue the prompts, so many at a time. Raises `LoadFailed` when the process has died."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(msgspec.json.encode(Task(prompts, batch_size)) + b"\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise LoadFailed(f"the process of generate ended with status {self._process.wait()}")
-        return msgspec.json.decode(line, type=Completion)
-
-    def best_batch_size(self, prompts: Sequence[Prompt]) -> int:
-        """The size at which the prompts take the least time, the better of two tries each."""
-
-        def seconds(size: int) -> float:
-            return min(self.run(prompts, size).seconds for _ in range(2))
-
-        return min((size for size in BATCH_SIZES if size <= len(prompts)), key=seconds, default=len(prompts))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        self._process.wait()
+    return min((size for size in BATCH_SIZES if size <= len(prompts)), key=seconds, default=len(prompts))
