@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import Any, Literal
@@ -78,7 +78,7 @@ class Blob:
     """Bytes to be stored under a key."""
 
     key: str
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 def folder_of(kind: Kind, prediction_id: str) -> str:

@@ -43,7 +43,7 @@ class _Unsatisfiable(Exception):
 )
 @router.head("/{key:path}", include_in_schema=False)
 def fetch(request: Request, _: Visitor, key: str, expires: str = "", signature: str = "") -> Response:
-    """A file, or a range of its bytes (RFC 9110 §14). The URL is the key: it needs no token."""
+    """A file, or a range of its bytes (RFC 9110 §14). Whoever has the URL may fetch it, without a token."""
     gateway = gateway_of(request)
     seconds_left = blobs.seconds_left(gateway, key, expires=expires, signature=signature)
     size = gateway.blobs.size_bytes(key)
@@ -60,15 +60,20 @@ def fetch(request: Request, _: Visitor, key: str, expires: str = "", signature: 
     try:
         asked = _range(request, etag, size)
     except _Unsatisfiable:
-        return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{size}"})
+        return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
     start, end = asked or (0, size)
     if asked:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    headers |= {"Content-Length": str(end - start), "Content-Type": media_type_of(key)}
+    headers |= {"Content-Length": str(end - start), "Content-Type": _content_type(key)}
     status = 206 if asked else 200
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
     return StreamingResponse(blobs.chunks(gateway.blobs, key, start, end), status, headers)
+
+
+def _content_type(key: str) -> str:
+    media_type = media_type_of(key)
+    return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
 
 
 def _range(request: Request, etag: str, size: int) -> tuple[int, int] | None:

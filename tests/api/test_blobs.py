@@ -42,6 +42,11 @@ async def test_a_file_is_served_with_what_a_browser_needs_to_know(served: Served
     assert head.headers["ETag"] == answer.headers["ETag"]
 
 
+async def test_a_text_is_said_to_be_utf_8(served: Served) -> None:
+    answer = await served.http.get(put(served, "echo.txt", "Grüße".encode()))
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "content", "told"),
     [
