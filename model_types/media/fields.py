@@ -83,22 +83,31 @@ def files_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, InputFile]]:
 
 
 def files_described(
-    schema: Mapping[str, Any], value: Any, root: Mapping[str, Any] | None = None, path: Path = ()
+    schema: Mapping[str, Any],
+    value: Any,
+    path: Path = (),
+    *,
+    definitions: Mapping[str, Any] | None = None,
+    seen: set[str] | None = None,
 ) -> Iterator[tuple[Path, InputFile]]:
-    """Every file of an input in JSON, by its JSON Schema: for inputs whose pydantic model is not at hand."""
-    root = schema if root is None else root
-    reference = str(schema.get("$ref", ""))
-    if reference.startswith("#/$defs/"):
-        defined = root.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
-        yield from files_described(defined, value, root, path)
+    """Every file of an input in JSON, by its JSON Schema: for inputs whose pydantic model is not at hand.
+
+    `definitions` are the root's `$defs`, `seen` those that have been held against this value already.
+    """
+    known = schema.get("$defs", {}) if definitions is None else definitions
+    seen = set() if seen is None else seen
     for option in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
-        yield from files_described(option, value, root, path)
+        yield from files_described(option, value, path, definitions=known, seen=seen)
+    name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    if name in known and name not in seen:
+        seen.add(name)
+        yield from files_described(known[name], value, path, definitions=known, seen=seen)
     if isinstance(value, str) and schema.get("x-media") in get_args(MediaKind):
         yield path, InputFile(value, schema["x-media"])
     elif isinstance(value, dict):
         for name, described in schema.get("properties", {}).items():
-            if name in value and isinstance(described, Mapping):
-                yield from files_described(described, value[name], root, (*path, name))
-    elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+            if name in value and isinstance(described, dict):
+                yield from files_described(described, value[name], (*path, name), definitions=known)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
         for index, item in enumerate(value):
-            yield from files_described(schema["items"], item, root, (*path, str(index)))
+            yield from files_described(schema["items"], item, (*path, str(index)), definitions=known)
