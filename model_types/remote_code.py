@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from safetensors.torch import load_file
-from transformers import AutoConfig, GenerationConfig, GenerationMixin, PreTrainedModel
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.initialization import no_init_weights
 
 from model_types import weights
@@ -44,24 +45,37 @@ def folder(version: VersionSpec) -> Path:
     return place
 
 
-def load(auto_class: Any, version: VersionSpec, device: str, place: Path) -> Any:
-    """The model of `auto_class` in `place`, which `folder` has given, in evaluation mode on `device`.
+def load(auto_class: str, version: VersionSpec, device: str, place: Path) -> Any:
+    """The model that the code in `place` calls its `auto_class`, in evaluation mode on `device`.
 
-    Raises `ModelUnavailable`.
+    `auto_class` is the name of one of transformers' auto classes, `place` what `folder` has given. Raises
+    `ModelUnavailable`.
     """
     dtype = weights.dtype(version, device)
     with weights.reasons(version):
-        config = AutoConfig.from_pretrained(place, trust_remote_code=True, local_files_only=True)
+        model_class, config = _own_code(auto_class, place)
         with no_init_weights():
-            model = auto_class.from_config(
-                config, trust_remote_code=True, **({} if dtype == "auto" else {"dtype": dtype})
-            )
+            model = model_class._from_config(config, **({} if dtype == "auto" else {"dtype": dtype}))
         if hasattr(model, "all_tied_weights_keys"):
             model.tie_weights()
         _fill(model, place)
         _check_sound(model, place)
         _accept_older_code(model)
         return model.to(torch.device(device)).eval()
+
+
+def _own_code(auto_class: str, place: Path) -> tuple[Any, Any]:
+    """The folder's class of models and its configuration.
+
+    The auto classes themselves would remember the first class that came with a configuration's, and take it
+    for another folder's too.
+    """
+    named = json.loads((place / "config.json").read_text()).get("auto_map", {})
+    if not {"AutoConfig", auto_class} <= named.keys():
+        raise ModelUnavailable(f"{place / 'config.json'} names no code for {auto_class}")
+    config_class = get_class_from_dynamic_module(named["AutoConfig"], str(place))
+    model_class = get_class_from_dynamic_module(named[auto_class], str(place))
+    return model_class, config_class.from_pretrained(place)
 
 
 def _check_own_code(place: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
-from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, StoppingCriteriaList
+from transformers import AutoTokenizer, LogitsProcessorList, StoppingCriteriaList
 
 from model_types import remote_code, weights
 from model_types.base import ModelUnavailable, VersionSpec
@@ -28,7 +28,7 @@ class Moondream(ImageToText):
 
     def _load_family(self, version: VersionSpec, device: str) -> Family:
         place = remote_code.folder(version)
-        model = remote_code.load(AutoModelForCausalLM, version, device, place)
+        model = remote_code.load("AutoModelForCausalLM", version, device, place)
         if hasattr(model, "query"):
             return Queries(model)
         if hasattr(model, "batch_answer"):

@@ -32,7 +32,7 @@ def build(folder: Path) -> None:
         "AutoModelForCausalLM": "modeling_tiny_moondream.TinyMoondream",
     }
     config.save_pretrained(folder)
-    _tokenizer().save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
     torch.manual_seed(0)
     model = TinyMoondream(config)
     _teach(model)
@@ -41,7 +41,7 @@ def build(folder: Path) -> None:
         shutil.copy(CODE / name, folder)
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer() -> PreTrainedTokenizerFast:
     words = Tokenizer(models.WordLevel(ID, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(
