@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +13,17 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 
 from db.blobs import Blobs, folder_of
+from db.endings import Ended
 from db.ids import new_id
-from db.leases import Lease, Outcome
+from db.leases import Lease, Leases, Outcome
 from db.settings import BlobSettings
 from model_types.base import OutputFile
 from tests.workers.workshop import POOL, Workshop
+from workers.events import Observers
+from workers.finishing import Finisher
 from workers.outputs import outcome_of, with_files_stored
 
 Open = Callable[..., Workshop]
@@ -105,6 +109,33 @@ def test_whoever_has_lost_the_lease_leaves_no_file_behind_and_touches_no_other(o
     assert (late.attempt, kept.lease.attempt) == (1, 2)
     assert workshop.blobs.names(folder_of("predictions", made)) == ["2"]
     assert workshop.blobs.read(kept.files[0].key) == PNG.data
+
+
+class ForgetfulLeases(Leases):
+    """The database goes away once, when it has stored what it was given but not said so."""
+
+    has_forgotten = False
+
+    def finish(self, outcomes: Sequence[Outcome]) -> list[Ended]:
+        ended = super().finish(outcomes)
+        if not self.has_forgotten:
+            self.has_forgotten = True
+            raise OperationalError("", {}, Exception("connection lost"))
+        return ended
+
+
+def test_files_stay_where_nobody_knows_whether_their_prediction_has_ended(open_workshop: Open) -> None:
+    workshop = open_workshop()
+    workshop.submit("a")
+    forgetful = ForgetfulLeases(workshop.engine, "lane")
+    finisher = Finisher(forgetful, workshop.blobs, lambda ended: None, Observers())
+    (held,) = workshop.leases.claim(POOL, "v", limit=1, budget=1).leases
+    outcome = outcome_of(held, PNG)
+    finisher.store([outcome])
+    finisher.close()
+    assert finisher.finished == 0
+    assert workshop.ended()["a"][:2] == ("succeeded", f"blob:{outcome.files[0].key}")
+    assert workshop.blobs.read(outcome.files[0].key) == PNG.data
 
 
 def test_a_prediction_whose_output_is_refused_keeps_no_files(open_workshop: Open) -> None:
