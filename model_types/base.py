@@ -67,7 +67,7 @@ class Failure:
 class Session(Protocol):
     """One version at work: predictions join it, `step()` moves all of them, and they leave when done.
 
-    Only `cancel` and `progress` may be called from another thread.
+    Only `cancel`, `waiting` and `progress` may be called from another thread.
     """
 
     def room(self) -> int:

@@ -91,6 +91,9 @@ class BatchSession:
         self._forget_cancelled()
         keys, bound = self._next_pass()
         self._running = {key: self._waiting.pop(key) for key in keys}
+        for key in self._cancelled & self._running.keys():
+            # Cancelled since the pass was chosen, when it was not to be found among those who run.
+            self._engine.cancel(self._running[key])
         sizes = [self._sizes[key] for key in keys]
         try:
             outcomes = self._run(self._running) if keys else {}

@@ -64,8 +64,11 @@ class PartSession:
         return len(self._joining)
 
     def waiting(self) -> Collection[str]:
+        rows = self._rows.waiting()
         return [
-            key for key, joining in list(self._joining.items()) if joining.missing == len(joining.results)
+            key
+            for key, joining in list(self._joining.items())
+            if all(_part_key(key, index) in rows for index in range(len(joining.results)))
         ]
 
     def passes(self) -> Sequence[Pass]:

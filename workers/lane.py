@@ -51,6 +51,9 @@ logger = logging.getLogger(__name__)
 PULSE_SECONDS = 0.2
 # Heartbeats in one lease: so many may be missed before the lane counts as dead.
 BEATS_PER_LEASE = 5
+# A step that takes too long is asked to stop, and has so long to do it, in seconds and of what it may take.
+MIN_GRACE_SECONDS = 1.0
+GRACE_SHARE = 0.1
 # If even the pulse cannot run for so long, something holds the interpreter for good; the process then exits.
 FROZEN_SECONDS = 120.0
 
@@ -239,17 +242,24 @@ class Lane:
         work.drop(lease.id for lease in leases if lease.id not in held)
 
     def _end_hanging(self) -> None:
-        """Give up this process when a step does not end; the pool puts another one in its place."""
+        """End a step that takes too long; give up this process when that does not help.
+
+        The pool puts another one in its place.
+        """
         work = self._runner.work
-        if work is None or work.overdue_seconds() <= 0:
+        overdue_seconds = 0.0 if work is None else work.overdue_seconds()
+        if work is None or overdue_seconds <= 0:
             return
         limit = work.resident.execution_timeout_seconds
+        if overdue_seconds < max(MIN_GRACE_SECONDS, limit * GRACE_SHARE):
+            work.interrupt()
+            return
         logger.error("a step has run for longer than %g s; this lane gives itself up", limit)
         faulthandler.dump_traceback()
         taken = lanes.abandon(
             self._engine,
             self._leases.lane,
-            running=[lease.id for lease in work.leases()],
+            running=[lease.id for lease in work.running()],
             failure=FailureCode.EXECUTION_TIMEOUT,
             error=f"The prediction ran for longer than {limit:g} seconds.",
         )

@@ -78,8 +78,8 @@ def _unfit(lease: Lease, error: Exception) -> Outcome:
 class Work:
     """A version's session and the predictions in it.
 
-    The lane's main thread calls `join` and `step`; its pulse calls `leases`, `progress`, `drop`
-    and `overdue_seconds`.
+    The lane's main thread calls `join` and `step`; its pulse calls `leases`, `running`, `progress`, `drop`,
+    `overdue_seconds` and `interrupt`.
     """
 
     def __init__(self, resident: Resident, *, lingered: bool = False) -> None:
@@ -143,6 +143,11 @@ class Work:
         with self._lock:
             return [job.lease for job in self._jobs.values()]
 
+    def running(self) -> list[Lease]:
+        """What of it has begun."""
+        waiting = self._session.waiting()
+        return [lease for lease in self.leases() if lease.id not in waiting]
+
     def progress(self) -> list[tuple[Lease, float]]:
         """How far those at work have come, 0 to 1, as far as the session tells."""
         shares = self._session.progress()
@@ -167,9 +172,21 @@ class Work:
     def overdue_seconds(self) -> float:
         """By how much the present step exceeds what one prediction may take; 0 or less while it does not."""
         with self._lock:
-            if self._stepping_since is None:
-                return 0.0
-            return time.monotonic() - self._stepping_since - self.resident.execution_timeout_seconds
+            return self._overdue_seconds()
+
+    def interrupt(self) -> None:
+        """Ask an overdue step to stop working, if it can; those who were in it then fail in `step`."""
+        with self._lock:  # The step cannot end meanwhile, nor another one begin.
+            if self._overdue_seconds() > 0:
+                waiting = self._session.waiting()
+                for key in self._jobs:
+                    if key not in waiting:
+                        self._session.cancel(key)
+
+    def _overdue_seconds(self) -> float:
+        if self._stepping_since is None:
+            return 0.0
+        return time.monotonic() - self._stepping_since - self.resident.execution_timeout_seconds
 
     def _leave(self, results: Mapping[str, Any]) -> list[Outcome]:
         outcomes = []
