@@ -51,6 +51,10 @@ class Diffusers(ModelType):
         """In pixels of all images together."""
         return self._option("pass_budget", self._pass_pixels)
 
+    @property
+    def pads(self) -> bool:
+        return False
+
     def load(self, version: VersionSpec, device: str) -> None:
         self.spec = version
         if (threads := version.options.get("threads")) is not None:
@@ -100,12 +104,13 @@ class Diffusers(ModelType):
             return [Failure("canceled", "The prediction was cancelled.")] * len(batch)
         # None where the checkpoint brings no safety checker.
         flags = getattr(result, "nsfw_content_detected", None) or [False] * len(result.images)
-        count = len(batch[0].seeds)
-        rows = [slice(start, start + count) for start in range(0, len(result.images), count)]
-        return [
-            UNSAFE if any(flags[own]) else generation.files(result.images[own])
-            for generation, own in zip(batch, rows, strict=True)
-        ]
+        outcomes: list[list[OutputFile] | Failure] = []
+        end = 0
+        for generation in batch:
+            start, end = end, end + len(generation.seeds)
+            is_refused = any(flags[start:end])
+            outcomes.append(UNSAFE if is_refused else generation.files(result.images[start:end]))
+        return outcomes
 
     def size(self, prepared: Generation) -> int:
         return prepared.pixels

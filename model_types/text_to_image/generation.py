@@ -54,14 +54,10 @@ class Generation:
 
     @property
     def key(self) -> Hashable:
-        """What all in a pass must have in common: a pipeline takes these once, not for each image.
-
-        The number of images is there so that all in a pass are of one size.
-        """
+        """What all in a pass must have in common: a pipeline takes these once, not for each image."""
         strength = None if self.mode == "text" else self.strength
         has_negative = self.negative_prompt is not None
-        size = (self.width, self.height, len(self.seeds))
-        return (self.mode, *size, self.steps, self.guidance_scale, strength, has_negative)
+        return (self.mode, self.width, self.height, self.steps, self.guidance_scale, strength, has_negative)
 
     def files(self, images: list[Image.Image]) -> list[OutputFile]:
         """The files that hold what was drawn: `out-0.png` and so on."""

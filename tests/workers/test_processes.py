@@ -6,15 +6,18 @@ import asyncio
 import json
 import random
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from PIL import Image
 
 from examples.demo_models import RECITAL
 from tests.faults.audit import audit, place_witness
@@ -46,7 +49,7 @@ def stacks(
             redis_url=redis_url,
         )
         try:
-            first.start(workers=1, lanes=1, pools=["echo", "text-generation"])
+            first.start(workers=1, lanes=1, pools=["echo", "text-generation", "text-to-image"])
             second.start_gateway()
             second.wait_until_ready()
             first.add_echo()
@@ -64,6 +67,27 @@ def stacks(
         finally:
             second.stop()
             first.stop()
+
+
+@pytest.fixture(scope="module")
+def artists(stacks: list[Stack], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two models that draw noise, and take a while if they are asked for many steps; one may not."""
+    from tests.model_types import tiny_diffusion  # takes torch and diffusers
+
+    folder = tmp_path_factory.mktemp("tiny-diffusion")
+    tiny_diffusion.build(folder)
+    with stacks[0].client() as client:
+        for name, options in (("artist", {}), ("hasty", {"execution_timeout_seconds": 1})):
+            client.add_model(
+                {
+                    "owner": "test",
+                    "name": name,
+                    "model_type": "image-generation",
+                    "model_path": str(folder),
+                    "options": {"threads": 1} | options,
+                }
+            )
+    return ["test/artist", "test/hasty"]
 
 
 @asynccontextmanager
@@ -161,6 +185,63 @@ async def test_a_text_that_is_being_written_can_be_cancelled(stacks: list[Stack]
             assert answer["status"] in ("canceled", "succeeded")
         assert (await ask(http, wait=True, text="after"))["status"] == "succeeded"
         assert "canceled" in [await status(http, one["id"]) for one in batch]
+
+
+async def test_an_image_that_is_being_drawn_tells_its_progress_and_can_be_cancelled(
+    stacks: list[Stack], artists: list[str]
+) -> None:
+    artist = artists[0]
+    async with client_of(stacks[0]) as http:
+        long = await ask(http, model=artist, prompt="a cat", num_inference_steps=500, num_outputs=4)
+        shares = [await until_progress(http, long["id"])]
+        shares.append(await until_progress(http, long["id"], beyond=shares[0]))
+        assert 0 < shares[0] < shares[1] < 1
+        canceled = (await http.post(f"/v1/predictions/{long['id']}/cancel")).json()
+        assert canceled["status"] == "canceled"
+        assert "progress" not in canceled
+        before = photo(144, 128)
+        made = await ask(
+            http, model=artist, wait=True, prompt="a cat", image=before, width=72, num_inference_steps=4
+        )
+        assert made["status"] == "succeeded", made
+        # Four images in 500 steps take minutes: the lane has let go of them.
+        assert made["metrics"]["total_time"] < 10
+        (url,) = made["output"]
+        drawn = await http.get(url)
+    assert drawn.headers["Content-Type"] == "image/png"
+    with Image.open(BytesIO(drawn.content)) as image:
+        assert (image.format, image.size) == ("PNG", (72, 64))
+
+
+async def test_an_image_that_takes_too_long_is_given_up_and_its_lane_lives(
+    stacks: list[Stack], artists: list[str]
+) -> None:
+    lanes = [process.pid for process in stacks[0].lanes()]
+    async with client_of(stacks[0]) as http:
+        made = await ask(
+            http, model=artists[1], wait=True, prompt="a cat", num_inference_steps=500, num_outputs=4
+        )
+    assert (made["status"], made["failure"]) == ("failed", "execution_timeout")
+    assert made["error"] == "The prediction ran for longer than 1 seconds."
+    assert [process.pid for process in stacks[0].lanes()] == lanes
+
+
+async def until_progress(http: httpx.AsyncClient, prediction_id: str, *, beyond: float = 0.0) -> float:
+    """How far a prediction has come, once that is more than it was."""
+    async with asyncio.timeout(60):
+        while True:
+            made = (await http.get(f"/v1/predictions/{prediction_id}")).json()
+            assert made["status"] in ("starting", "processing"), made
+            if made.get("progress", 0.0) > beyond:
+                return float(made["progress"])
+            await asyncio.sleep(0.05)
+
+
+def photo(width: int, height: int) -> str:
+    """A picture as a `data:` URI."""
+    data = BytesIO()
+    Image.linear_gradient("L").resize((width, height)).save(data, "PNG")
+    return f"data:image/png;base64,{b64encode(data.getvalue()).decode()}"
 
 
 async def test_a_requests_id_is_in_the_logs_of_gateway_and_worker(stacks: list[Stack]) -> None:
