@@ -73,7 +73,7 @@ def _own_code(auto_class: str, place: Path) -> tuple[Any, Any]:
     named = json.loads((place / "config.json").read_text()).get("auto_map", {})
     if not {"AutoConfig", auto_class} <= named.keys():
         raise ModelUnavailable(f"{place / 'config.json'} names no code for {auto_class}")
-    config_class = get_class_from_dynamic_module(named["AutoConfig"], str(place))
+    config_class: Any = get_class_from_dynamic_module(named["AutoConfig"], str(place))
     model_class = get_class_from_dynamic_module(named[auto_class], str(place))
     return model_class, config_class.from_pretrained(place)
 
