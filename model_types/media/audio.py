@@ -18,6 +18,8 @@ from model_types.media.limits import MediaLimits, UnusableFile, check_size
 SAMPLE_RATE_HZ = 16_000
 # What is decoded at once, in samples of all channels together.
 _BLOCK_SAMPLES = 1 << 20
+# What libsndfile says of a FLAC without a length; it cannot read one to its end.
+_UNKNOWN_FRAMES = (1 << 63) - 1
 # Demuxers of FFmpeg, by media type; they are used where PyAV is installed.
 _DEMUXERS = {"audio/mp4": "mp4", "audio/webm": "matroska"}
 _SUPPORTED = "WAV, FLAC, OGG, MP3 and AIFF"
@@ -73,6 +75,8 @@ def _opened(data: bytes, limits: MediaLimits) -> Iterator[tuple[str, Iterator[Sa
         return
     try:
         with soundfile.SoundFile(BytesIO(data)) as file:
+            if file.frames == _UNKNOWN_FRAMES:
+                raise UnusableFile("does not tell how long it is, as what was recorded into a pipe does not")
             _check_seconds(file.frames / file.samplerate, limits)
             yield media_type, _resampled(file)
     except soundfile.LibsndfileError as error:

@@ -271,6 +271,8 @@ async def test_a_part_that_is_too_large_is_refused(serve: Serve) -> None:
             "field": "input.image",
             "message": "is larger than 2 KiB, which is the most",
         }
+        problem = await send(served, root, image_part(data=bytes(2 * 1024 * 1024)), status=413)
+        assert problem["type"] == "urn:augury:error:body-too-large"
 
 
 async def test_a_request_without_its_json_is_refused(served: Served) -> None:

@@ -130,6 +130,15 @@ def test_a_head_that_tells_too_little_does_not_let_more_through() -> None:
         audio.decode(claimed, MediaLimits(seconds=1))
 
 
+def test_a_stream_without_a_length_is_refused_as_such() -> None:
+    data = bytearray(recorded(tone(0.1), audio_format="FLAC"))
+    # The number of samples: 36 bits of the first block, behind the magic and the block's own head.
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    with pytest.raises(UnusableFile, match="does not tell how long it is"):
+        audio.check(bytes(data), LIMITS)
+
+
 def test_silence_of_no_length_is_no_sound() -> None:
     with pytest.raises(UnusableFile, match="no sound"):
         audio.decode(recorded(tone(0.0)), LIMITS)
