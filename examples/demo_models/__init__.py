@@ -2,4 +2,6 @@
 
 from pathlib import Path
 
+DIGITS = Path(__file__).parent / "digits"
 RECITAL = Path(__file__).parent / "recital"
+SHAPES = Path(__file__).parent / "shapes"

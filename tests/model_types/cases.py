@@ -11,10 +11,12 @@ from typing import Any
 from PIL import Image
 
 from examples import custom_model
-from examples.demo_models import RECITAL
+from examples.demo_models import DIGITS, RECITAL, SHAPES
+from examples.demo_models.shapes.scenes import scene
 from model_types.base import VersionSpec
 from model_types.trust import Trust
 from tests.model_types import seeing_models, tiny_encoders, tiny_moondream, whisper
+from tests.model_types.detections import same_detections
 from tests.model_types.nearly import same_numbers
 from tests.model_types.pictures import data_uri, same_images
 
@@ -226,6 +228,68 @@ MOONDREAM = replace(
     build=tiny_moondream.build,
 )
 
+IMAGE_CLASSIFICATION = Case(
+    spec=VersionSpec(
+        id="image-classification",
+        model="demo/digits",
+        model_type="classification",
+        engine="transformers",
+        path=str(DIGITS),
+        options={"threads": 1},
+    ),
+    inputs=[
+        {"image": data_uri(Image.open(DIGITS / "samples" / f"{digit}.png")), "top_k": 1 + digit}
+        for digit in range(8)
+    ],
+    spoil=lambda row: replace(row, features=None),
+    same=same_numbers,
+)
+
+OBJECT_DETECTION = Case(
+    spec=VersionSpec(
+        id="object-detection",
+        model="demo/shapes",
+        model_type="object-detection",
+        engine="transformers",
+        path=str(SHAPES),
+        options={"threads": 1},
+    ),
+    inputs=[
+        {"image": data_uri(scene(seed).image), "confidence": 0.1 * seed, "annotate": seed == 3}
+        | ({"classes": ["circle"]} if seed % 2 else {})
+        for seed in range(8)
+    ],
+    spoil=lambda row: replace(row, features={}),
+    same=same_detections,
+)
+
+
+def _build_tiny_yolo(folder: Path) -> None:
+    from tests.model_types import tiny_yolo  # an optional library
+
+    tiny_yolo.build(folder)
+
+
+YOLO = Case(
+    spec=VersionSpec(
+        id="yolo",
+        model="test/tiny-yolo",
+        model_type="object-detection",
+        engine="ultralytics",
+        path="",
+        options={"threads": 1, "image_size": 160},
+        trust=Trust(("/",)),
+    ),
+    inputs=[
+        {"image": data_uri(scene(seed).image.resize((160, 120))), "confidence": 0.8, "iou": 0.6}
+        | ({"classes": ["11", "74"]} if seed % 2 else {})
+        for seed in range(8)
+    ],
+    spoil=lambda row: replace(row, features=None),
+    build=_build_tiny_yolo,
+    same=same_detections,
+)
+
 CASES = [
     EMBEDDINGS,
     SENTENCE_TRANSFORMERS,
@@ -240,4 +304,7 @@ CASES = [
     BLIP_VQA,
     QWEN3_VL,
     MOONDREAM,
+    IMAGE_CLASSIFICATION,
+    OBJECT_DETECTION,
+    YOLO,
 ]
