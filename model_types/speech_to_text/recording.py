@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from model_types.media.audio import SAMPLE_RATE_HZ, Samples
 from model_types.speech_to_text.schema import Segment, Task, Timestamps, Transcript, Word
 from model_types.text_generation.rows import Row
 
-if TYPE_CHECKING:
-    from model_types.media.audio import Samples
-
-SAMPLES_PER_SECOND = 16_000
 # A timestamp token counts these.
 TICKS_PER_SECOND = 50
-SAMPLES_PER_TICK = SAMPLES_PER_SECOND // TICKS_PER_SECOND
+SAMPLES_PER_TICK = SAMPLE_RATE_HZ // TICKS_PER_SECOND
 # What is shorter holds no word, and Whisper would make one up.
 SHORTEST_WINDOW_SECONDS = 0.1
 # A model that closes its segments at once would hear the same window over and over.
@@ -63,7 +60,7 @@ class Recording:
 
     @property
     def seconds(self) -> float:
-        return len(self.samples) / SAMPLES_PER_SECOND
+        return len(self.samples) / SAMPLE_RATE_HZ
 
     @property
     def share(self) -> float:
@@ -73,7 +70,7 @@ class Recording:
     @property
     def is_heard(self) -> bool:
         """Whether nothing is left that could hold a word."""
-        return len(self.samples) - self.heard_samples < SHORTEST_WINDOW_SECONDS * SAMPLES_PER_SECOND
+        return len(self.samples) - self.heard_samples < SHORTEST_WINDOW_SECONDS * SAMPLE_RATE_HZ
 
     def window(self) -> Samples:
         """The samples of the next window."""
@@ -85,7 +82,7 @@ class Recording:
 
     def hear(self, heard: Heard) -> None:
         """Take down what the window has come to, and move on by as much as it took."""
-        began = self.heard_samples / SAMPLES_PER_SECOND
+        began = self.heard_samples / SAMPLE_RATE_HZ
 
         def at(ticks: int) -> float:
             return round(min(began + ticks / TICKS_PER_SECOND, self.seconds), 2)

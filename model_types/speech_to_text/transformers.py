@@ -14,9 +14,10 @@ from transformers import AutoProcessor, WhisperForConditionalGeneration
 from model_types import weights
 from model_types.base import Failure, ModelType, VersionSpec
 from model_types.batching import release_cached_memory
+from model_types.media.audio import SAMPLE_RATE_HZ
 from model_types.speech_to_text.alignment import token_ticks, words
 from model_types.speech_to_text.decoding import Decoder
-from model_types.speech_to_text.recording import SAMPLES_PER_SECOND, Heard, Recording, split
+from model_types.speech_to_text.recording import Heard, Recording, split
 from model_types.speech_to_text.schema import Input, Transcript
 from model_types.speech_to_text.session import WindowSession
 from model_types.speech_to_text.vocabulary import Vocabulary
@@ -134,7 +135,7 @@ class Transformers(ModelType):
 
     def _features(self, recording: Recording) -> Tensor:
         """The log-mel spectrogram of the next window, [mels, frames], filled up with silence."""
-        found = self._extractor(recording.window(), sampling_rate=SAMPLES_PER_SECOND, return_tensors="pt")
+        found = self._extractor(recording.window(), sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt")
         features: Tensor = found["input_features"][0]
         return features
 
