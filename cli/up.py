@@ -244,12 +244,11 @@ def _register(
     """Bring the catalog's models to the server. One that is refused is told, but does not stop it."""
     if not entries:
         return
-    names = ", ".join(entry.name for entry in entries)
-    with screen.step("Registering models of the catalog", f"Registered {names}"):
+    with screen.step("Registering models of the catalog", "The catalog's models are registered"):
         faults = sync(launch.data_directory, client, entries)
         supervisor.wait_until(client.is_ready, START_SECONDS, "The models' lanes")
     for fault in faults:
-        screen.say(fault.message)
+        screen.say(f"Not registered: {fault.message}")
 
 
 def _show_demo(launch: Launch, client: Client, screen: Screen) -> str | None:
