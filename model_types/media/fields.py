@@ -54,7 +54,7 @@ class Media:
 
 
 # Where a file is in an input.
-Path = tuple[str, ...]
+FieldPath = tuple[str, ...]
 
 ImageInput = Annotated[InputFile, Media("image")]
 MaskInput = Annotated[InputFile, Media("mask")]
@@ -67,7 +67,7 @@ def takes_files(model: type[BaseModel]) -> bool:
     return '"x-media"' in json.dumps(model.model_json_schema())
 
 
-def files_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, InputFile]]:
+def files_in(value: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, InputFile]]:
     """Every file of a validated input, with its path: `("messages", "0", "image")`."""
     if isinstance(value, InputFile):
         yield path, value
@@ -85,11 +85,11 @@ def files_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, InputFile]]:
 def files_described(
     schema: Mapping[str, Any],
     value: Any,
-    path: Path = (),
+    path: FieldPath = (),
     *,
     definitions: Mapping[str, Any] | None = None,
     seen: set[str] | None = None,
-) -> Iterator[tuple[Path, InputFile]]:
+) -> Iterator[tuple[FieldPath, InputFile]]:
     """Every file of an input in JSON, by its JSON Schema: for inputs whose pydantic model is not at hand.
 
     `definitions` are the root's `$defs`, `seen` those that have been held against this value already.
