@@ -33,7 +33,7 @@ class BlipRow(Row):
         return len(self.question) + len(self.ids) + self.max_new_tokens
 
 
-class Blip(Family):
+class Blip(Family[BlipRow]):
     """What both models do: an encoder looks, and a decoder writes about what it is shown."""
 
     def __init__(self, model_class: Any, version: VersionSpec, device: str) -> None:
@@ -77,10 +77,9 @@ class Captions(Blip):
         )
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[Row]) -> list[str]:
-        captions = [row for row in rows if isinstance(row, BlipRow)]
-        texts = self._writer.write(captions, encoder_hidden_states=self._look(captions))
-        return [f"{row.beginning}{text}".strip() for row, text in zip(captions, texts, strict=True)]
+    def write(self, rows: Sequence[BlipRow]) -> list[str]:
+        texts = self._writer.write(rows, encoder_hidden_states=self._look(rows))
+        return [f"{row.beginning}{text}".strip() for row, text in zip(rows, texts, strict=True)]
 
 
 class Answers(Blip):
@@ -108,14 +107,12 @@ class Answers(Blip):
             question=question,
         )
 
-    def batch_key(self, row: Row) -> int:
-        assert isinstance(row, BlipRow)
+    def batch_key(self, row: BlipRow) -> int:
         return len(row.question)
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[Row]) -> list[str]:
-        asked = [row for row in rows if isinstance(row, BlipRow)]
-        questions = torch.tensor([row.question for row in asked], device=self.model.device)
-        seen = self._look(asked)
+    def write(self, rows: Sequence[BlipRow]) -> list[str]:
+        questions = torch.tensor([row.question for row in rows], device=self.model.device)
+        seen = self._look(rows)
         understood = self.model.text_encoder(input_ids=questions, encoder_hidden_states=seen)[0]
-        return [text.strip() for text in self._writer.write(asked, encoder_hidden_states=understood)]
+        return [text.strip() for text in self._writer.write(rows, encoder_hidden_states=understood)]

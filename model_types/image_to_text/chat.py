@@ -32,7 +32,7 @@ class ChatRow(Row):
     kinds: Mapping[str, list[int]]
 
 
-class Chat(Family):
+class Chat(Family[ChatRow]):
     """A model that takes a conversation with images in it."""
 
     def __init__(self, version: VersionSpec, device: str) -> None:
@@ -55,25 +55,23 @@ class Chat(Family):
             kinds={name: inputs[name][0].tolist() for name in _OF_TOKENS if name in inputs},
         )
 
-    def batch_key(self, row: Row) -> Hashable:
+    def batch_key(self, row: ChatRow) -> Hashable:
         """The shapes of its tensors but for the first dimension, along which those of a pass are joined.
 
         There a processor counts rows, images or patches: Qwen's images of any size go together, while those
         of other models have to be of one size.
         """
-        assert isinstance(row, ChatRow)
         return tuple(sorted((name, tuple(tensor.shape[1:])) for name, tensor in row.seen.items()))
 
-    def write(self, rows: Sequence[Row]) -> list[str]:
-        chats = [row for row in rows if isinstance(row, ChatRow)]
-        width = max(len(row.ids) for row in chats)
-        seen = {name: torch.cat([row.seen[name] for row in chats]) for name in chats[0].seen}
+    def write(self, rows: Sequence[ChatRow]) -> list[str]:
+        width = max(len(row.ids) for row in rows)
+        seen = {name: torch.cat([row.seen[name] for row in rows]) for name in rows[0].seen}
         kinds = {
-            name: torch.tensor([[0] * (width - len(row.ids)) + row.kinds[name] for row in chats])
-            for name in chats[0].kinds
+            name: torch.tensor([[0] * (width - len(row.ids)) + row.kinds[name] for row in rows])
+            for name in rows[0].kinds
         }
         inputs = {name: self._there(tensor) for name, tensor in (seen | kinds).items()}
-        return [text.strip() for text in self._writer.write(chats, **inputs)]
+        return [text.strip() for text in self._writer.write(rows, **inputs)]
 
     def _read(self, request: Input) -> Mapping[str, Tensor]:
         """The processor's tensors. What a prompt says in the template's own signs is read as plain text."""

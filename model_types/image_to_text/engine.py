@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from PIL import Image
@@ -22,21 +22,24 @@ CPU_ROWS_PER_PASS = 8
 WARM_UP = Input(image=InputFile("warm-up"), prompt="What is this?", max_new_tokens=2)
 
 
-class Family(ABC):
+RowT = TypeVar("RowT", bound=Row)
+
+
+class Family(ABC, Generic[RowT]):
     """One kind of checkpoint, loaded: how it reads a request, and how it writes the rows of a pass."""
 
     # Any: a torch module, of which each family knows more than its class tells.
     model: Any
 
     @abstractmethod
-    def row(self, request: Input) -> Row:
+    def row(self, request: Input) -> RowT:
         """What the model reads of a request. `ValueError` where it cannot take it."""
 
     @abstractmethod
-    def write(self, rows: Sequence[Row]) -> list[str]:
+    def write(self, rows: Sequence[RowT]) -> list[str]:
         """The texts of rows that share a batch key."""
 
-    def batch_key(self, row: Row) -> Hashable:
+    def batch_key(self, row: RowT) -> Hashable:
         """Rows with equal keys may share a pass."""
         return None
 
@@ -44,10 +47,10 @@ class Family(ABC):
 class ImageToText(ModelType):
     """An engine for those families that its `_load_family` knows."""
 
-    _family: Family
+    _family: Family[Any]
 
     @abstractmethod
-    def _load_family(self, version: VersionSpec, device: str) -> Family:
+    def _load_family(self, version: VersionSpec, device: str) -> Family[Any]:
         """Load the version's weights, as the family they belong to. Raises `ModelUnavailable`."""
 
     @property
@@ -63,7 +66,8 @@ class ImageToText(ModelType):
 
     def prepare(self, value: Any) -> Row:
         """Scale the images and tokenise the prompt. `ValueError` where the model cannot take them."""
-        return self._family.row(Input.model_validate(value))
+        row: Row = self._family.row(Input.model_validate(value))
+        return row
 
     def predict(self, batch: Sequence[Row]) -> Sequence[str | Failure]:
         return self._family.write(batch) if batch else []

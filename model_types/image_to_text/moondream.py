@@ -26,7 +26,7 @@ UNASKED = "Describe this image."
 class Moondream(ImageToText):
     """Any revision of Moondream2, or a model whose code answers as it does."""
 
-    def _load_family(self, version: VersionSpec, device: str) -> Family:
+    def _load_family(self, version: VersionSpec, device: str) -> Family[Any]:
         place = remote_code.folder(version)
         model = remote_code.load("AutoModelForCausalLM", version, device, place)
         if hasattr(model, "query"):
@@ -58,7 +58,7 @@ def _row(request: Input) -> MoondreamRow:
     )
 
 
-class BatchAnswers(Family):
+class BatchAnswers(Family[MoondreamRow]):
     """Revisions up to 2024-08-26: `batch_answer` hands whatever else it is given on to `generate`."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -69,27 +69,29 @@ class BatchAnswers(Family):
         return _row(request)
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[Row]) -> list[str]:
-        asked = [row for row in rows if isinstance(row, MoondreamRow)]
+    def write(self, rows: Sequence[MoondreamRow]) -> list[str]:
         device = self.model.device
         samplers = LogitsProcessorList()
-        if not all(row.takes_scores_as_they_are for row in asked):
-            samplers.append(RowSampler(asked, 0, device))
+        if not all(row.takes_scores_as_they_are for row in rows):
+            samplers.append(RowSampler(rows, 0, device))
         answers = self.model.batch_answer(
-            images=[row.picture for row in asked],
-            prompts=[row.question for row in asked],
+            images=[row.picture for row in rows],
+            prompts=[row.question for row in rows],
             tokenizer=self._tokenizer,
-            max_new_tokens=max(row.max_new_tokens for row in asked),
+            max_new_tokens=max(row.max_new_tokens for row in rows),
             do_sample=False,
             logits_processor=samplers,
             # It embeds the prompts itself: what `generate` counts are the tokens that it writes.
-            stopping_criteria=StoppingCriteriaList([RowStopping(asked, 0, self._tokenizer, device)]),
+            stopping_criteria=StoppingCriteriaList([RowStopping(rows, 0, self._tokenizer, device)]),
         )
-        return [cut(answer, row.stop).strip() for answer, row in zip(answers, asked, strict=True)]
+        return [cut(answer, row.stop).strip() for answer, row in zip(answers, rows, strict=True)]
 
 
-class Queries(Family):
-    """Later revisions: `query` answers one question after the other."""
+class Queries(Family[MoondreamRow]):
+    """Later revisions: `query` answers one question after the other.
+
+    The first of them take no settings, and write for as long as they like.
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -98,13 +100,13 @@ class Queries(Family):
     def row(self, request: Input) -> MoondreamRow:
         if request.top_k:
             raise ValueError("this model cannot be told a top_k")
-        if not self._takes_settings and {"temperature", "top_p", "max_new_tokens"} & request.model_fields_set:
-            raise ValueError("this revision of the model cannot be told how to choose or how long to write")
+        if not self._takes_settings and (request.temperature > 0 or request.top_p < 1):
+            raise ValueError("this revision of the model cannot be told how to choose")
         return _row(request)
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[Row]) -> list[str]:
-        return [self._answer(row) for row in rows if isinstance(row, MoondreamRow)]
+    def write(self, rows: Sequence[MoondreamRow]) -> list[str]:
+        return [self._answer(row) for row in rows]
 
     def _answer(self, row: MoondreamRow) -> str:
         if row.cancelled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from transformers import AutoConfig
 
@@ -12,7 +13,7 @@ from model_types.image_to_text.blip import Answers, Captions
 from model_types.image_to_text.chat import Chat
 from model_types.image_to_text.engine import Family, ImageToText
 
-FAMILIES: Mapping[str, Callable[[VersionSpec, str], Family]] = {
+FAMILIES: Mapping[str, Callable[[VersionSpec, str], Family[Any]]] = {
     "BlipForConditionalGeneration": Captions,
     "BlipForQuestionAnswering": Answers,
 }
@@ -21,7 +22,7 @@ FAMILIES: Mapping[str, Callable[[VersionSpec, str], Family]] = {
 class Transformers(ImageToText):
     """Any image-to-text model that transformers knows, from its safetensors."""
 
-    def _load_family(self, version: VersionSpec, device: str) -> Family:
+    def _load_family(self, version: VersionSpec, device: str) -> Family[Any]:
         config = weights.load_processor(AutoConfig, version)
         (architecture, *_) = config.architectures or [""]
         return FAMILIES.get(architecture, Chat)(version, device)

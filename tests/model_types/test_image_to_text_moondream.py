@@ -24,11 +24,11 @@ from tests.model_types import tiny_moondream
 pytestmark = pytest.mark.slow
 
 CODE = "modeling_tiny_moondream.py"
-# As revisions since 2025 answer: one question at a time, drawing from the process's own random numbers.
+# As later revisions answer: one question at a time, drawing from the process's own random numbers.
 QUERYING = """
 
 class Querying(TinyMoondream):
-    def query(self, image, question, settings=None):
+    def query(self, image, question, settings={"max_tokens": 8, "temperature": 0}):
         (answer,) = self.batch_answer([image], [question], self.words, max_new_tokens=settings["max_tokens"])
         luck = int(torch.rand(()) * 1000) if settings["temperature"] else ""
         return {"answer": f" {answer} {luck}"}
@@ -211,14 +211,21 @@ def test_what_keeps_trusted_code_from_serving_is_named(
     assert "\n" not in str(unavailable.value)
 
 
-def test_later_revisions_answer_one_question_at_a_time(folder: Path) -> None:
+def querying(folder: Path, more_code: str) -> Moondream:
+    """An engine of a model that has `query`."""
     code = folder / CODE
-    code.write_text(code.read_text() + QUERYING)
+    code.write_text(code.read_text() + more_code)
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"]["AutoModelForCausalLM"] = f"{CODE.removesuffix('.py')}.Querying"
     (folder / "config.json").write_text(json.dumps(config))
     engine = loaded(version(folder, str(folder)))
     engine._family.model.words = tiny_moondream.tokenizer()
+    return engine
+
+
+def test_later_revisions_answer_one_question_at_a_time(folder: Path) -> None:
+    engine = querying(folder, QUERYING)
+    engine.warm_up()
     assert run(engine, asked("red", "colour?"), asked("blue"), asked("lime", max_new_tokens=2)) == [
         "red", "a blue thing", "a green",
     ]  # fmt: skip
@@ -229,3 +236,11 @@ def test_later_revisions_answer_one_question_at_a_time(folder: Path) -> None:
     assert list(engine.predict([cancelled])) == [""]
     with pytest.raises(ValueError, match="cannot be told a top_k"):
         engine.prepare(asked("red", top_k=3))
+
+
+def test_a_revision_without_settings_takes_none(folder: Path) -> None:
+    engine = querying(folder, QUERYING.replace("settings", "_"))
+    engine.warm_up()
+    assert run(engine, asked("red")) == ["a red thing"]
+    with pytest.raises(ValueError, match="cannot be told how to choose"):
+        engine.prepare(asked("red", temperature=1))
