@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -156,3 +158,22 @@ def test_room_shrinks_with_each_that_joins(engine: ModelType, case: Case) -> Non
 def test_an_empty_session_steps_to_nothing(engine: ModelType) -> None:
     assert engine.session().step() == {}
     assert list(engine.predict([])) == []
+
+
+def test_unloading_gives_the_memory_back(case: Case) -> None:
+    gc.collect()
+    before = weights_alive()
+    engine = registry.engine(case.spec)
+    engine.load(case.spec, "cpu")
+    list(engine.predict(prepared(engine, case)[:2]))
+    loaded = weights_alive() - before
+    assert (loaded > 0) == (engine.memory_bytes() > 0)
+    engine.unload()
+    gc.collect()
+    assert weights_alive() <= before
+
+
+def weights_alive() -> int:
+    """How many parameters of models are in memory."""
+    torch = sys.modules.get("torch")
+    return 0 if torch is None else sum(type(one) is torch.nn.Parameter for one in gc.get_objects())
