@@ -11,6 +11,9 @@ from torch import Tensor
 # A row's ids by the names under which its model takes them: `input_ids`, for some `token_type_ids`.
 Encoding = Mapping[str, list[int]]
 
+# Where nobody says how many a model can read.
+MAX_TOKENS = 1 << 17
+
 
 class Tokenizer:
     """A tokenizer of transformers that truncates; threads may share it."""
@@ -18,7 +21,7 @@ class Tokenizer:
     def __init__(self, tokenizer: Any, config: Any, *, max_tokens: int | None = None) -> None:
         """`config` is the model's; `max_tokens` is the model card's own limit, special tokens included."""
         self._tokenizer = tokenizer
-        known = (max_tokens, tokenizer.model_max_length, _positions(config))
+        known = (max_tokens, tokenizer.model_max_length, _positions(config), MAX_TOKENS)
         self.max_tokens = min(limit for limit in known if limit)
         # A fast tokenizer sets its truncation at the first call; later ones find it as they need it.
         self("warm up")
