@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.leases import Leases
 from db.repositories.versions import Order, take_orders
-from model_types.errors import ModelUnavailable
+from model_types.errors import DeviceLost, ModelUnavailable
 from workers.residency import Residency
 
 logger = logging.getLogger(__name__)
@@ -26,16 +26,23 @@ class Caretaker:
     """Changes one lane's residency from a thread of its own, while the lane has nothing at work.
 
     Whoever has the `floor` may load, unload and run versions. Nobody else could bring an order to this
-    lane: a bell wakes any lane of its pool.
+    lane: a bell wakes any lane of its pool. `give_up` ends the lane when its device is lost.
     """
 
     def __init__(
-        self, engine: Engine, leases: Leases, residency: Residency, stopping: Callable[[], bool]
+        self,
+        engine: Engine,
+        leases: Leases,
+        residency: Residency,
+        *,
+        stopping: Callable[[], bool],
+        give_up: Callable[[DeviceLost], None],
     ) -> None:
         self._engine = engine
         self._leases = leases
         self._residency = residency
         self._stopping = stopping
+        self._give_up = give_up
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="caretaker", daemon=True)
         self.floor = threading.Lock()
@@ -75,5 +82,7 @@ class Caretaker:
                 self.tend()
             except SQLAlchemyError as error:
                 logger.warning("orders cannot be read: %s", error.args[0])
+            except DeviceLost as error:
+                self._give_up(error)
             except Exception:
                 logger.exception("the residency could not be tended")

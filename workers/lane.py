@@ -102,7 +102,9 @@ class Lane:
             warm_up=partial(warm_up, files=files),
             tell=self._tell_availability,
         )
-        self._caretaker = Caretaker(self._engine, self._leases, self._residency, stopping)
+        self._caretaker = Caretaker(
+            self._engine, self._leases, self._residency, stopping=stopping, give_up=self._give_up
+        )
         self._runner = Runner(
             leases=self._leases,
             residency=self._residency,
@@ -137,11 +139,14 @@ class Lane:
         try:
             self._runner.serve(pool)
         except DeviceLost as error:
-            # A new process gets a new device context, and this lane's predictions back, one by one.
-            logger.critical("the device is lost, and this lane with it: %s", error)
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._give_up(error)
         finally:
             self._caretaker.floor.release()
+
+    def _give_up(self, error: DeviceLost) -> None:
+        # A new process gets a new device context, and this lane's predictions back, one by one.
+        logger.critical("the device is lost, and this lane with it: %s", error)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def close(self) -> None:
         """Leave in good order: finish storing, and let what has not begun wait for others."""

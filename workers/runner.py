@@ -116,6 +116,10 @@ class Runner:
         except ModelUnavailable as error:
             self._refuse(pool, batch, Failure(FailureCode.MODEL_UNAVAILABLE, str(error)))
             return
+        except (DBAPIError, PoolTimeout) as error:
+            logger.warning("the database went away before a version was found: %s", error.args[0])
+            self._unsure = True
+            return
         ready = self._prepared(resident, batch)
         more = batch.more
         if batch.prepared is None and more and not batch.leases[0].losses:

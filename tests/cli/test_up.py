@@ -228,8 +228,13 @@ def test_a_database_that_does_not_answer_gets_one_clear_sentence(operator: Opera
 def test_a_local_model_is_added_listed_and_answers_and_one_that_is_nowhere_is_refused(
     operator: Operator,
 ) -> None:
-    operator.up()
     folder = str(Path(__file__).parents[2] / "examples" / "demo_models" / "recital")
+    (operator.folder / "models.yaml").write_text(
+        f"models: [{{name: acme/chosen, type: text-generation, path: {folder}}}]"
+    )
+    operator.environment["MODELS"] = "acme/*"
+    operator.up()
+    assert "acme/chosen" in operator.type("models", "list").stdout
     added = operator.type("models", "add", "--type", "text-generation", "--path", folder, "acme/reciter")
     assert added.returncode == 0, added.stderr
     assert "acme/reciter" in operator.type("models", "list").stdout

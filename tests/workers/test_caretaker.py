@@ -17,7 +17,13 @@ Open = Callable[..., Workshop]
 
 
 def caretaker(workshop: Workshop) -> Caretaker:
-    return Caretaker(workshop.engine, workshop.leases, workshop.residency, lambda: workshop.stopping)
+    return Caretaker(
+        workshop.engine,
+        workshop.leases,
+        workshop.residency,
+        stopping=lambda: workshop.stopping,
+        give_up=lambda error: workshop.journal.note("give up", str(error)),
+    )
 
 
 def run(workshop: Workshop, statement: str, **parameters: str) -> None:
@@ -101,3 +107,14 @@ def test_a_caretaker_looks_by_itself_and_outlives_trouble_with_the_database(
     wait_until(lambda: workshop.residency.held() == ["v"], 10)
     keeper.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "caretaker"]
+
+
+def test_a_device_that_is_lost_while_loading_ends_the_lane(open_workshop: Open) -> None:
+    workshop = open_workshop(v={"lost": "the GPU has fallen off the bus"})
+    keeper = caretaker(workshop)
+    order(workshop, v="load")
+    keeper.start()
+    wait_until(lambda: bool(workshop.journal.of("give up")), 10)
+    keeper.close()
+    assert workshop.journal.of("give up") == ["the GPU has fallen off the bus"]
+    assert workshop.told == []

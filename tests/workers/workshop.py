@@ -26,7 +26,7 @@ from db.leases import Leases
 from db.session import sync_engine
 from db.settings import BlobSettings, DatabaseSettings
 from db.submissions import Submission, submit
-from model_types.base import Failure, ModelType, ModelUnavailable, TypeInfo, VersionSpec
+from model_types.base import DeviceLost, Failure, ModelType, ModelUnavailable, TypeInfo, VersionSpec
 from model_types.media import ImageInput
 from workers.announcing import Announcer
 from workers.bells import Bells
@@ -91,6 +91,8 @@ class Recorder(ModelType):
             raise ModelUnavailable(reason)
         if reason := version.options.get("broken"):
             raise OSError(reason)
+        if reason := version.options.get("lost"):
+            raise DeviceLost(reason)
 
     def memory_bytes(self) -> int:
         return int(self.spec.options.get("bytes", 0))
