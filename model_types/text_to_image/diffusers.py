@@ -18,8 +18,8 @@ from model_types.text_to_image.generation import Generation, Mode, output_size
 from model_types.text_to_image.pipelines import Pipeline
 from model_types.text_to_image.schema import MIN_SIDE_PIXELS, Input
 
-# What drawing takes beside the weights, at most: decoding the latents of Stable Diffusion took 4,300 bytes for
-# each pixel in float32.
+# What drawing takes beside the weights, at most: decoding the latents of Stable Diffusion took 4,300 bytes
+# for each pixel in float32.
 BYTES_PER_PIXEL = 8192
 # Of the memory that is free once the weights are there.
 MEMORY_SHARE = 0.8
