@@ -19,8 +19,11 @@ import psycopg
 import pytest
 from PIL import Image
 
-from examples.demo_models import RECITAL
+from examples.demo_models import DIGITS, RECITAL, SHAPES
+from examples.demo_models.shapes.scenes import scene
 from tests.faults.audit import audit, place_witness
+from tests.model_types.detections import intersection_over_union
+from tests.model_types.pictures import data_uri
 from tests.servers import Databases, Keyspaces
 from tests.stack import Stack, wait_until
 from tests.workers.receivers import answer, receiver
@@ -49,7 +52,8 @@ def stacks(
             redis_url=redis_url,
         )
         try:
-            first.start(workers=1, lanes=1, pools=["echo", "text-generation", "text-to-image"])
+            pools = ["echo", "text-generation", "text-to-image", "classification", "object-detection"]
+            first.start(workers=1, lanes=1, pools=pools)
             second.start_gateway()
             second.wait_until_ready()
             first.add_echo()
@@ -242,6 +246,30 @@ def photo(width: int, height: int) -> str:
     data = BytesIO()
     Image.linear_gradient("L").resize((width, height)).save(data, "PNG")
     return f"data:image/png;base64,{b64encode(data.getvalue()).decode()}"
+
+
+async def test_a_digit_is_read_and_a_circle_is_found(stacks: list[Stack]) -> None:
+    models = {"digits": ("image-classification", DIGITS), "shapes": ("object-detection", SHAPES)}
+    with stacks[0].client() as client:
+        for name, (model_type, folder) in models.items():
+            client.add_model(
+                {"owner": "test", "name": name, "model_type": model_type, "model_path": str(folder)}
+            )
+    truth = scene(1_000_000_007)  # not among those that it has learned from
+    async with client_of(stacks[0]) as http:
+        with Image.open(DIGITS / "samples" / "7.png") as digit:
+            read = await ask(http, model="test/digits", wait=True, image=data_uri(digit), top_k=1)
+        found = await ask(http, model="test/shapes", wait=True, image=data_uri(truth.image), annotate=True)
+        drawn = await http.get(found["output"]["image"])
+    assert [label["label"] for label in read["output"]] == ["7"]
+    for shape in truth.shapes:
+        assert any(
+            detection["label"] == shape.label and intersection_over_union(detection["box"], shape.box) >= 0.8
+            for detection in found["output"]["detections"]
+        )
+    assert drawn.headers["Content-Type"] == "image/jpeg"
+    with Image.open(BytesIO(drawn.content)) as image:
+        assert image.size == truth.image.size == (found["output"]["width"], found["output"]["height"])
 
 
 async def test_a_requests_id_is_in_the_logs_of_gateway_and_worker(stacks: list[Stack]) -> None:
