@@ -18,7 +18,7 @@ class TextClassifier:
     """A `…ForSequenceClassification` and its tokenizer; a row's features are its `tokens.Encoding`."""
 
     pass_rows = 32
-    pass_budget = 2048
+    pass_budget = 1024
     pass_waste = 0.1
 
     def __init__(self, version: VersionSpec, device: str) -> None:

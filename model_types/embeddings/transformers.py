@@ -14,7 +14,7 @@ from model_types.embeddings import card, packing
 from model_types.embeddings.engine import Embedder, Vectors
 from model_types.embeddings.pooling import pool
 
-CPU_PASS_TOKENS = 2048
+CPU_PASS_TOKENS = 1024
 DEVICE_PASS_TOKENS = 32_768
 MAX_WASTE = 0.1
 

@@ -18,7 +18,7 @@ from model_types.batching import release_cached_memory
 from model_types.parts import PartedModelType
 from model_types.rerank.schema import Document, Input, Output, Ranked, text_of
 
-CPU_PASS_TOKENS = 2048
+CPU_PASS_TOKENS = 1024
 DEVICE_PASS_TOKENS = 32_768
 MAX_WASTE = 0.1
 
