@@ -58,7 +58,7 @@ class LeaseMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world.observer.execute(
-            "TRUNCATE queue, predictions, webhook_deliveries, idempotency_keys, lanes,"
+            "TRUNCATE queue, predictions, webhook_deliveries, idempotency_keys, lanes, lane_orders,"
             " owner_clocks, pool_clocks"
         )
         self.model = QueueModel()
