@@ -48,7 +48,7 @@ def build_blip_vqa(folder: Path) -> None:
 
 
 def _build_blip(folder: Path, model_class: Any) -> None:
-    size = {**SIZE, "projection_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    size = {**SIZE, "projection_dim": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = {
         **size, "vocab_size": len(BERT + WORDS), "encoder_hidden_size": 32, "max_position_embeddings": 48,
         "pad_token_id": 0, "sep_token_id": 3, "eos_token_id": 3, "bos_token_id": 5,
@@ -84,13 +84,13 @@ def build_qwen3_vl(folder: Path) -> None:
     tokenizer = _chat_tokenizer(*VISION)
     vision_start, vision_end, image_pad, video_pad = tokenizer.convert_tokens_to_ids(VISION)
     text = {
-        **SIZE, "vocab_size": len(tokenizer), "num_hidden_layers": 2, "num_attention_heads": 2,
+        **SIZE, "vocab_size": len(tokenizer), "num_hidden_layers": 1, "num_attention_heads": 2,
         "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 256,
         "pad_token_id": tokenizer.pad_token_id,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]},
     }  # fmt: skip
     vision = {
-        **SIZE, "depth": 2, "num_heads": 2, "out_hidden_size": 32, "patch_size": 8,
+        **SIZE, "depth": 1, "num_heads": 2, "out_hidden_size": 32, "patch_size": 8,
         "num_position_embeddings": 64, "deepstack_visual_indexes": [0],
     }  # fmt: skip
     config = Qwen3VLConfig(
@@ -125,11 +125,11 @@ def build_smolvlm(folder: Path) -> None:
         "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>", "<video>"
     )
     text = {
-        **SIZE, "model_type": "llama", "vocab_size": len(tokenizer), "num_hidden_layers": 2,
+        **SIZE, "model_type": "llama", "vocab_size": len(tokenizer), "num_hidden_layers": 1,
         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 256,
         "pad_token_id": tokenizer.pad_token_id,
     }  # fmt: skip
-    vision = {**SIZE, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    vision = {**SIZE, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
     config = SmolVLMConfig(
         text_config=text,
         vision_config=vision,
