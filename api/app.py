@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from api import errors
 from api.gateway import open_gateway
 from api.requests import RequestMiddleware
-from api.routes import auth, blobs, docs, health, metrics, models, predictions, uploads
+from api.routes import auth, blobs, docs, health, lanes, metrics, models, predictions, uploads
 from api.settings import GatewaySettings
 from api.shortcut import Shortcut
 from db.settings import BlobSettings, DatabaseSettings
@@ -39,6 +39,6 @@ def create_app(
     app.add_middleware(Shortcut, endpoints={("POST", "/v1/predictions"): predictions.create})
     app.add_middleware(RequestMiddleware, max_body_bytes=gateway.body_limit_bytes)
     errors.install(app)
-    for resource in (auth, models, predictions, uploads, blobs, health, metrics, docs):
+    for resource in (auth, models, lanes, predictions, uploads, blobs, health, metrics, docs):
         app.include_router(resource.router)
     return app

@@ -123,6 +123,16 @@ class Client:
         state: dict[str, Any] = self._call("POST", f"/v1/models/{name}/unload", json={"version": version})
         return state
 
+    def lanes(self) -> list[dict[str, Any]]:
+        """The lanes that are alive; none for those who may not look at them."""
+        try:
+            lanes: list[dict[str, Any]] = self._call("GET", "/v1/lanes")["results"]
+        except RequestRefused as error:
+            if error.status == httpx.codes.FORBIDDEN:
+                return []
+            raise
+        return lanes
+
     def delete_model(self, name: str) -> None:
         """Delete the model `owner/name` and its versions."""
         self._call("DELETE", f"/v1/models/{name}")

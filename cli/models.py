@@ -51,7 +51,7 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @data_dir_option
 def list_models(of_catalog: bool, as_json: bool, data_dir: Path) -> None:
-    """List the models of a running server: type, version, and whether lanes hold it in memory."""
+    """List the models of a running server: type, version, state, and which lanes hold it (host:slot)."""
     from cli.registration import catalog, connect
 
     data, screen = DataDirectory(data_dir), Screen()
@@ -67,21 +67,23 @@ def list_models(of_catalog: bool, as_json: bool, data_dir: Path) -> None:
         ]
     else:
         with connect(data) as client:
-            rows = [_row(model) for model in client.models()]
+            lanes = client.lanes()
+            rows = [_row(model, lanes) for model in client.models()]
     if as_json:
         screen.say(json.dumps(rows, indent=2))
     else:
         _print_table(screen, rows)
 
 
-def _row(model: dict[str, Any]) -> dict[str, Any]:
-    state = model["state"]
+def _row(model: dict[str, Any], lanes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    state, version = model["state"], model["latest_version"]["id"]
+    places = [f"{lane['host']}:{lane['slot']}" for lane in lanes if version in lane["versions"]]
     return {
         "model": f"{model['owner']}/{model['name']}",
         "type": model["model_type"],
         "version": model["version"],
-        "lanes": state["lanes"],
         "state": _WORDS[state["status"]],
+        "lanes": ",".join(places) or str(state["lanes"] or "-"),
         "about": (state["reason"] if state["status"] == "unavailable" else None) or model["description"],
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select, text
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import Lane
@@ -25,7 +27,16 @@ async def pools_in_use(session: AsyncSession) -> list[str]:
 
 async def live_lanes(session: AsyncSession, *, lease_seconds: float) -> dict[str, int]:
     """How many lanes of each pool have been heard of within `lease_seconds`, by the server's clock."""
-    alive = Lane.last_seen > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, lease_seconds)
-    lanes = select(func.unnest(Lane.pools).label("pool")).where(alive).subquery()
+    lanes = select(func.unnest(Lane.pools).label("pool")).where(_is_alive(lease_seconds)).subquery()
     counted = await session.execute(select(lanes.c.pool, func.count()).group_by(lanes.c.pool))
     return {row[0]: row[1] for row in counted}
+
+
+async def alive(session: AsyncSession, *, lease_seconds: float) -> Sequence[Lane]:
+    """The lanes that have been heard of within `lease_seconds`, by host and slot."""
+    query = select(Lane).where(_is_alive(lease_seconds)).order_by(Lane.host, Lane.slot, Lane.id)
+    return (await session.scalars(query)).all()
+
+
+def _is_alive(lease_seconds: float) -> ColumnElement[bool]:
+    return Lane.last_seen > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, lease_seconds)

@@ -170,3 +170,21 @@ async def test_what_was_registered_before_becomes_the_latest_again(served: Serve
     seen = (await served.http.get(URL)).json()
     assert (seen["version"], seen["description"]) == ("1", "third")
     assert seen["latest_version"] == first["latest_version"]
+
+
+async def test_administrators_see_the_lanes_and_what_they_hold(
+    served: Served, engine: Engine, three_lanes: None
+) -> None:
+    hold(engine, "middle", "a", "b")
+    with engine.connect() as connection:
+        connection.execute(text("UPDATE lanes SET last_seen = now() - interval '1 hour' WHERE id = 'left'"))
+    admin = await served.admin()
+    seen = (await served.http.get("/v1/lanes", headers=admin)).json()["results"]
+    assert [(lane["id"], lane["host"], lane["slot"], lane["versions"]) for lane in seen] == [
+        ("middle", "here", 1, ["a", "b"]),
+        ("right", "here", 2, []),
+    ]
+    assert seen[0]["pools"] == ["echo"]
+    ann = await served.person("ann")
+    assert (await served.http.get("/v1/lanes", headers=ann)).status_code == 403
+    assert (await served.http.get("/v1/lanes")).status_code == 401

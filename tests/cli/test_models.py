@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -54,8 +55,8 @@ class Operator:
         )
         return result.stdout
 
-    def states(self) -> dict[str, tuple[str, int]]:
-        """By model: its state, and how many lanes hold it."""
+    def states(self) -> dict[str, tuple[str, str]]:
+        """By model: its state, and the lanes that hold it."""
         rows = json.loads(self.types("list", "--json"))
         return {row["model"]: (row["state"], row["lanes"]) for row in rows}
 
@@ -71,17 +72,22 @@ def test_models_of_a_catalog_are_registered_pulled_loaded_unloaded_and_removed(
     [lane] = stack.lanes()
 
     assert "3 of 3 models are as the catalog has them" in operator.types("sync", "acme/*")
-    assert operator.states() == dict.fromkeys(("acme/broken", "acme/reciter", "acme/echo"), ("not loaded", 0))
+    assert operator.states() == dict.fromkeys(
+        ("acme/broken", "acme/reciter", "acme/echo"), ("not loaded", "-")
+    )
 
     assert operator.types("load", "acme/echo") == "acme/echo is in the memory of 1 lane.\n"
-    assert "acme/echo     echo             1.0.0    1      loaded" in operator.types("list")
+    assert operator.states()["acme/echo"] == ("loaded", f"{socket.gethostname()}:0")
+    assert operator.types("list").splitlines()[0].split() == [
+        *("MODEL", "TYPE", "VERSION", "STATE", "LANES", "ABOUT")
+    ]
 
     # What cannot be loaded says so for itself, and does no harm to its lane.
     refused = operator.types("load", "acme/reciter", fails=True)
     assert "acme/reciter is unavailable: acme/recital at main has not been downloaded" in refused
     assert "`augury models pull acme/reciter`" in refused
     assert "has no config.json" in operator.types("load", "acme/broken", fails=True)
-    assert operator.states()["acme/broken"] == ("unavailable", 0)
+    assert operator.states()["acme/broken"] == ("unavailable", "-")
 
     files = {file.name: file.read_bytes() for file in RECITAL.iterdir() if file.is_file()}
     with FakeHub("acme/recital", files).running() as hub:
@@ -94,7 +100,7 @@ def test_models_of_a_catalog_are_registered_pulled_loaded_unloaded_and_removed(
     assert "beginning to get very tired" in prediction["output"]
 
     assert operator.types("unload", "acme/echo") == "acme/echo is in no lane's memory.\n"
-    assert operator.states()["acme/echo"] == ("not loaded", 0)
+    assert operator.states()["acme/echo"] == ("not loaded", "-")
     assert "acme/reciter is deleted, and 1.7 MB on the disk are free" in operator.types(
         "rm", "acme/reciter", "--weights"
     )

@@ -1,0 +1,42 @@
+"""Lanes on the wire."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, Field
+
+from api.schemas.fields import Moment
+from db.tables import Lane as LaneRow
+
+
+class Lane(BaseModel):
+    """A worker's process, which serves one prediction or batch at a time."""
+
+    id: str
+    host: str
+    slot: int = Field(description="Its place in its worker.")
+    pools: list[str] = Field(description="The model types that it serves.")
+    versions: list[str] = Field(description="The ids of those in its memory, the least recently used first.")
+    finished: int = Field(description="How many predictions it has finished.")
+    started_at: Moment
+    last_seen: Moment
+
+    @classmethod
+    def of(cls, row: LaneRow) -> Self:
+        return cls(
+            id=row.id,
+            host=row.host,
+            slot=row.slot,
+            pools=row.pools,
+            versions=row.resident,
+            finished=row.finished,
+            started_at=row.started_at,
+            last_seen=row.last_seen,
+        )
+
+
+class Lanes(BaseModel):
+    """All lanes that are alive."""
+
+    results: list[Lane]
