@@ -183,3 +183,12 @@ def test_weights_of_a_package_count_only_where_it_is_installed(
 
 def test_the_schema_for_editors_is_up_to_date() -> None:
     assert SCHEMA.read_text() == schema(), "run: python -m docs.catalog"
+
+
+def test_the_example_in_the_documents_is_a_catalog(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/models.md").read_text()
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    [entry] = Catalog.load(write(tmp_path, example))
+    body, info = entry.registration(), registry.get(entry.type)
+    for value in body["options"]["warm_up"]:
+        InputValidator(normalise(body["input_schema"], info), info).validate(value)
