@@ -17,6 +17,14 @@ from cli.valkey import EmbeddedValkey
 
 VALKEY_DATABASES = 1024
 _TEMPLATE = "migrated"
+_END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+_TABLES = (
+    "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    " AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'alembic_version'"
+)
 
 
 class Databases:
@@ -25,6 +33,7 @@ class Databases:
     def __init__(self, server: EmbeddedPostgres) -> None:
         self._server = server
         self._numbers = count(1)
+        self._emptied: list[str] = []
         self._execute("CREATE DATABASE {}", _TEMPLATE)
         migrate(server.database_url(_TEMPLATE))
 
@@ -35,12 +44,35 @@ class Databases:
     @contextmanager
     def fresh(self) -> Iterator[str]:
         """The URL of a database with the newest schema and no rows, dropped afterwards."""
-        name = f"test_{next(self._numbers)}_{uuid4().hex[:8]}"
-        self._execute("CREATE DATABASE {} TEMPLATE {}", name, _TEMPLATE)
+        name = self._create()
         try:
             yield self._server.database_url(name)
         finally:
             self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    @contextmanager
+    def emptied(self) -> Iterator[str]:
+        """The URL of a database with no rows that others have used before: for tests that leave its schema
+        alone, since emptying costs a fraction of copying.
+        """
+        name = self._emptied.pop() if self._emptied else self._create()
+        try:
+            yield self._server.database_url(name)
+        finally:
+            self._empty(name)
+            self._emptied.append(name)
+
+    def _create(self) -> str:
+        name = f"test_{next(self._numbers)}_{uuid4().hex[:8]}"
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, _TEMPLATE)
+        return name
+
+    def _empty(self, name: str) -> None:
+        with psycopg.connect(self._server.database_url(name), autocommit=True) as connection:
+            connection.execute(_END_OTHERS)
+            tables = [SQL("DELETE FROM {}").format(Identifier(row[0])) for row in connection.execute(_TABLES)]
+            # Without foreign keys and triggers, which would want an order and forbid what has ended.
+            connection.execute(SQL("; ").join([SQL("SET session_replication_role = replica"), *tables]))
 
 
 class Keyspaces:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from db.ids import new_id
 from db.repositories import tokens, users
 from db.repositories.transactions import write
 from db.settings import BlobSettings, DatabaseSettings
+from tests.servers import Databases
 from workers.broker import BrokerSettings
 
 BASE_URL = "http://augury.example"
@@ -56,6 +57,13 @@ Serve = Callable[..., AbstractAsyncContextManager[Served]]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """A migrated, empty database: the gateway leaves the schema alone, so the next test may have it."""
+    with databases.emptied() as url:
+        yield url
 
 
 def settings(**overrides: Any) -> GatewaySettings:
