@@ -122,10 +122,11 @@ class BatchSession:
         oldest = next(iter(self._waiting))
         kind = self._engine.batch_key(self._waiting[oldest])
         alike = [key for key, prepared in self._waiting.items() if self._engine.batch_key(prepared) == kind]
-        by_size = sorted(alike, key=self._sizes.__getitem__)
+        # Passes are cut from the end of the line: where nothing is padded, the oldest stand there.
+        line = sorted(alike, key=self._sizes.__getitem__) if self._engine.pads else alike[::-1]
         chosen, bound = cut(
-            [self._sizes[key] for key in by_size],
-            by_size.index(oldest),
+            [self._sizes[key] for key in line],
+            line.index(oldest),
             rows=self._engine.pass_rows,
             budget=self._engine.padded_limit,
             waste=self._engine.pass_waste,
@@ -134,9 +135,9 @@ class BatchSession:
         rows = chosen.stop - chosen.start
         if rows == self._engine.pass_rows:
             bound = "full"
-        elif rows == len(by_size) < len(self._waiting):
+        elif rows == len(line) < len(self._waiting):
             bound = "key"
-        taken = set(by_size[chosen])
+        taken = set(line[chosen])
         return [key for key in alike if key in taken], bound
 
     def _extent(self, sizes: Sequence[int]) -> int:
