@@ -43,13 +43,24 @@ class PartedModelType(ModelType):
         return [outcomes[str(index)] for index in range(len(batch))]
 
 
+# So many passes' worth of a prediction's parts stand in line at once: enough to find rows of like size among
+# them, and few enough that who comes after a long list does not wait for its end.
+PASSES_AHEAD = 4
+
+
 @dataclass(slots=True)
 class _Joining:
-    """A prediction some of whose parts are still to come."""
+    """A prediction some of whose parts are still to come.
+
+    The first `sent` of its parts have been sent to passes; those still on their way come to `size_underway`.
+    """
 
     prepared: Any
+    parts: Sequence[Any]
     results: list[Any]
     missing: int
+    sent: int = 0
+    size_underway: int = 0
 
 
 class PartSession:
@@ -68,7 +79,7 @@ class PartSession:
         return [
             key
             for key, joining in list(self._joining.items())
-            if all(_part_key(key, index) in rows for index in range(len(joining.results)))
+            if all(_part_key(key, index) in rows for index in range(joining.sent))
         ]
 
     def passes(self) -> Sequence[Pass]:
@@ -80,13 +91,12 @@ class PartSession:
 
     def add(self, key: str, prepared: Any) -> None:
         parts = self._engine.parts(prepared)
-        self._joining[key] = _Joining(prepared, [None] * len(parts), len(parts))
-        for index, part in enumerate(parts):
-            self._rows.add(_part_key(key, index), part)
+        self._joining[key] = joining = _Joining(prepared, parts, [None] * len(parts), len(parts))
+        self._send(key, joining)
 
     def cancel(self, key: str) -> None:
         joining = self._joining.pop(key, None)
-        for index in range(len(joining.results) if joining else 0):
+        for index in range(joining.sent if joining else 0):
             self._rows.cancel(_part_key(key, index))
 
     def progress(self) -> Mapping[str, float]:
@@ -106,12 +116,24 @@ class PartSession:
                 continue
             joining.results[int(index)] = result
             joining.missing -= 1
+            joining.size_underway -= self._engine.size(joining.parts[int(index)])
             if isinstance(result, Failure):
                 finished[key] = result
                 self.cancel(key)
             elif joining.missing == 0 and self._joining.pop(key, None) is not None:
                 finished[key] = self._engine.join(joining.prepared, joining.results)
+        for key, joining in list(self._joining.items()):
+            self._send(key, joining)
         return finished
+
+    def _send(self, key: str, joining: _Joining) -> None:
+        """Let the next parts stand in line, behind everybody's that stand there already."""
+        limit = PASSES_AHEAD * self._engine.padded_limit
+        while joining.sent < len(joining.parts) and joining.size_underway < limit:
+            part = joining.parts[joining.sent]
+            self._rows.add(_part_key(key, joining.sent), part)
+            joining.size_underway += self._engine.size(part)
+            joining.sent += 1
 
 
 def _part_key(key: str, index: int) -> str:

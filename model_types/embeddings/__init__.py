@@ -16,6 +16,6 @@ INFO = TypeInfo(
     },
     default_engine="transformers",
     cost=cost,
-    budget=65_536,
+    budget=1 << 20,
     max_batch=256,
 )

@@ -15,7 +15,8 @@ from model_types.embeddings.card import unknown_prompt
 from model_types.embeddings.engine import Embedder, Vectors
 
 BYTES_PER_TOKEN = 4
-PASS_ROWS = 32
+CPU_PASS_TOKENS = 1024
+DEVICE_PASS_TOKENS = 32_768
 MAX_WASTE = 0.1
 
 
@@ -34,7 +35,12 @@ class SentenceTransformers(Embedder):
 
     @property
     def pass_rows(self) -> int:
-        return self._option("pass_rows", PASS_ROWS)
+        return self._option("pass_rows", self.pass_budget)
+
+    @property
+    def pass_budget(self) -> int:
+        is_cpu = self._model.device.type == "cpu"
+        return self._option("pass_budget", CPU_PASS_TOKENS if is_cpu else DEVICE_PASS_TOKENS)
 
     @property
     def pass_waste(self) -> float:

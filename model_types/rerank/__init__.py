@@ -13,6 +13,6 @@ INFO = TypeInfo(
     engines={"transformers": "model_types.rerank.transformers:Transformers"},
     default_engine="transformers",
     cost=cost,
-    budget=65_536,
+    budget=1 << 20,
     max_batch=64,
 )
