@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +19,15 @@ from cli.valkey import EmbeddedValkey
 from tests.s3 import BUCKET, s3_server
 from tests.servers import VALKEY_DATABASES, Databases, Keyspaces
 from tests.stack import Stack
+
+_WHOLLY_SLOW = re.compile(r"^pytestmark = .*\bpytest\.mark\.slow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """In a fast run, do not even import modules that are slow as a whole: what they import takes longest."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return bool(_WHOLLY_SLOW.search(collection_path.read_text("utf-8"))) or None
 
 
 @pytest.fixture(scope="session")

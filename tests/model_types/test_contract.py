@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
+import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from model_types import registry
@@ -17,7 +18,26 @@ from model_types.media import MediaLimits, audio, files_in, images
 from model_types.media.references import Inline, parse_reference
 from tests.model_types.cases import CASES, Case
 
+pytestmark = pytest.mark.slow
+
 LIMITS = MediaLimits()
+
+
+@pytest.fixture(scope="session", params=CASES, ids=str)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Each engine's case in turn."""
+    chosen: Case = request.param
+    return chosen.built(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def engine(case: Case) -> Iterator[ModelType]:
+    """The case's engine, loaded and warm."""
+    loaded = registry.engine(case.spec)
+    loaded.load(case.spec, "cpu")
+    loaded.warm_up()
+    yield loaded
+    loaded.unload()
 
 
 def prepared(engine: ModelType, case: Case) -> list[Any]:

@@ -37,6 +37,9 @@ from tests.model_types.cases import OBJECT_DETECTION, YOLO
 from tests.model_types.detections import intersection_over_union, same_detections
 
 # Scenes of larger numbers were held out of the training.
+
+pytestmark = pytest.mark.slow
+
 UNSEEN = 1_000_000_000
 
 

@@ -23,6 +23,8 @@ from tests.model_types import tiny_diffusion
 from tests.model_types.pictures import pixels, same_images
 from tests.stack import wait_until
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 
 

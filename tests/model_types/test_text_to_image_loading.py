@@ -17,6 +17,8 @@ from tests.model_types.test_text_to_image import checkpoint, draw, draw_together
 
 __all__ = ["checkpoint"]
 
+pytestmark = pytest.mark.slow
+
 CODE = "raise SystemExit('code of a stranger has run')\n"
 
 

@@ -11,6 +11,9 @@ import torch
 from model_types import torchvision_ops
 
 # Three boxes of 10 by 10 pixels, each 2 pixels to the right of the last, and one far away.
+
+pytestmark = pytest.mark.slow
+
 BOXES = torch.tensor([[0, 0, 10, 10], [2, 0, 12, 10], [4, 0, 14, 10], [50, 50, 60, 60]], dtype=torch.float32)
 
 
