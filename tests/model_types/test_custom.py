@@ -20,7 +20,6 @@ from model_types.base import Failure, ModelType, ModelUnavailable, VersionSpec
 from model_types.custom.finding import Place, Signature, find, input_schema
 from model_types.media import InputFile
 from model_types.trust import Trust
-from tests.model_types.cases import CUSTOM
 
 HEAD = """
 from __future__ import annotations
@@ -247,8 +246,10 @@ def test_the_output_of_a_class_is_known_from_its_annotations(write: Callable[[st
 
 
 def test_the_example_finds_an_image_s_colours() -> None:
-    engine = registry.engine(CUSTOM.spec)
-    engine.load(CUSTOM.spec, "cpu")
+    palette = str(Path(custom_model.__file__).with_name("palette.py"))
+    spec = VersionSpec("1", "a/palette", "custom", "python", f"{palette}:Palette", trust=Trust([palette]))
+    engine = registry.engine(spec)
+    engine.load(spec, "cpu")
     image = Image.new("RGB", (40, 20), "#ff8800")
     image.paste("#0000ff", (0, 0, 10, 20))
     value = engine.parse({"image": InputFile("x", "image", content=image), "colours": 2})

@@ -15,6 +15,8 @@ from model_types.classification.schema import Input
 from model_types.media import InputFile
 from tests.model_types.cases import IMAGE_CLASSIFICATION
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[ModelType]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from model_types.errors import ModelUnavailable
 from workers.devices import Accelerators, accelerators, choose_device
@@ -45,7 +44,10 @@ def test_a_device_that_is_asked_for_and_not_there_is_said_to_be_missing(
     assert str(refusal.value) == f"MODEL_DEVICE is {wanted}, but this machine has only {there}"
 
 
+@pytest.mark.slow
 def test_what_is_found_is_what_torch_can_use() -> None:
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     assert accelerators() == Accelerators(count, torch.backends.mps.is_available())
 
