@@ -15,6 +15,7 @@ from pydantic_core import to_jsonable_python
 
 from api.errors import Invalid
 from api.services.input_schema import InputValidator, normalise
+from examples import custom_model
 from model_types import custom, registry
 from model_types.base import Failure, ModelType, ModelUnavailable, VersionSpec
 from model_types.custom.finding import Place, Signature, find, input_schema

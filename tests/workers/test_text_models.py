@@ -15,6 +15,8 @@ from tests.model_types import tiny_encoders
 from tests.model_types.pictures import data_uri
 from tests.stack import Stack
 
+pytestmark = pytest.mark.slow
+
 POOLS = ("embeddings", "rerank", "classification")
 SENTENCES = [
     "A man is eating his lunch.",
@@ -34,7 +36,6 @@ def ask(client: Client, model: str, **value: Any) -> dict[str, Any]:
     return client.predict(model, value, wait_seconds=60)
 
 
-@pytest.mark.slow
 def test_texts_are_embedded_reranked_and_classified_by_one_lane(stack: Stack, tmp_path: Path) -> None:
     cross_encoder, classifier = tmp_path / "cross-encoder", tmp_path / "classifier"
     tiny_encoders.build_cross_encoder(cross_encoder)
