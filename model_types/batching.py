@@ -173,9 +173,9 @@ def cut(
 ) -> tuple[slice, Bound]:
     """The pass that `sizes[anchor]` belongs to when all are cut into passes, the largest first.
 
-    `sizes` ascend where rows are padded. A pass has at most `rows`, is padded to at most `budget`, and at most `waste` of it (a
-    share) is padding; one row always fits. Where nothing `pads`, its rows' sizes count as they are. Cutting
-    all of them leaves no scattered rest behind.
+    `sizes` ascend where rows are padded. A pass has at most `rows`, is padded to at most `budget`, and at
+    most `waste` of it (a share) is padding; one row always fits. Where nothing `pads`, its rows' sizes count
+    as they are. Cutting all of them leaves no scattered rest behind.
     """
     high = len(sizes)
     while True:
