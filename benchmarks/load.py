@@ -203,8 +203,9 @@ def main() -> None:
     load = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Load)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         answers = runner.run(_drive(load))
-    sys.stdout.buffer.write(msgspec.msgpack.encode(answers))
-    sys.stdout.buffer.flush()
+    # With PYTHONUNBUFFERED, sys.stdout may take only a part of what it is given.
+    with open(sys.stdout.fileno(), "wb", closefd=False) as output:
+        output.write(msgspec.msgpack.encode(answers))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

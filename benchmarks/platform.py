@@ -74,13 +74,13 @@ class Platform:
         wait_for_port(gateway, self.port)
         return gateway
 
-    def start_workers(self, pool: str, *, lanes: int = 1) -> None:
-        """Start a worker of one pool and the steward; returns when the gateway finds all ready.
+    def start_workers(self, *pools: str, lanes: int = 1) -> None:
+        """Start a worker of these pools and the steward; returns when the gateway finds all ready.
 
         A pool that no model needs counts as ready, so register the model first.
         """
         worker = services.worker(
-            self._environment, self.servers.log(f"{self.name}-worker"), pools=[pool], lanes=lanes
+            self._environment, self.servers.log(f"{self.name}-worker"), pools=pools, lanes=lanes
         )
         steward = services.steward(self._environment, self.servers.log(f"{self.name}-steward"))
         for service in (worker, steward):
@@ -94,9 +94,13 @@ class Platform:
                 raise TimeoutError(f"{self.name} was not ready after {START_SECONDS:.0f} s.")
             time.sleep(_POLL_SECONDS)
 
-    def add_model(self, name: str, model_type: str, path: str) -> dict[str, Any]:
+    def add_model(
+        self, name: str, model_type: str, path: str, *, options: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Register a model; returns it as the API shows it."""
-        return self.client.add_model({"name": name, "model_type": model_type, "model_path": path})
+        return self.client.add_model(
+            {"name": name, "model_type": model_type, "model_path": path, "options": dict(options or {})}
+        )
 
     def submission(self, model_id: str, value: Mapping[str, Any], *, wait: bool = False) -> bytes:
         """The bytes of a request for one prediction; with `wait` the answer comes when it has ended."""
