@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from db.blobs import Blobs, folder_of
 from db.ids import floor_id
 from db.settings import BlobSettings
@@ -65,13 +67,16 @@ def test_what_was_swept_once_is_swept_again_when_it_has_expired(open_workshop: O
     assert exists(workshop.blobs, again[0])
 
 
-def test_a_store_that_comes_back_is_swept_in_the_next_round(open_workshop: Open, tmp_path: Path) -> None:
+def test_a_store_that_comes_back_is_swept_in_the_next_round(
+    open_workshop: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     workshop = open_workshop()
     path = tmp_path / "another"
     path.write_text("no directory")
     blobs = Blobs(BlobSettings(blob_store=str(path)))
     with sweeping(workshop, blobs) as sweeper:
         sweeper.begin(expired_before=EXPIRED)
+        wait_until(lambda: "cannot be swept now" in caplog.text, 5)
         path.unlink()
         old = put(blobs, NOW - timedelta(days=2))
 
