@@ -43,7 +43,9 @@ class WrongResult(RuntimeError):
 class Platform:
     """Augury on a database of its own, with an administrator's token; its processes start one by one."""
 
-    def __init__(self, servers: Servers, name: str, *, keyspace: int = 0) -> None:
+    def __init__(
+        self, servers: Servers, name: str, *, keyspace: int = 0, environment: Mapping[str, str] | None = None
+    ) -> None:
         """`keyspace` is the logical database of Valkey that its bells and counters live in."""
         self.servers = servers
         self.name = name
@@ -65,6 +67,7 @@ class Platform:
             "SECRET_KEY": secrets.token_urlsafe(48),
             "LOG_LEVEL": "WARNING",
             "OMP_NUM_THREADS": "1",
+            **(environment or {}),
         }
 
     def start_gateway(self) -> Service:

@@ -19,6 +19,8 @@ class Sizes:
     sentences: int = 2_000
     single_sentences: int = 200
     sentence_rounds: int = 3
+    switching_rounds: int = 3
+    switching_predictions: int = 64
     finished_rows: int = 1_000_000
     waiting_rows: int = 100_000
     # Short rounds and many: what a commit costs changes from second to second on a shared disk.
@@ -37,6 +39,8 @@ QUICK = Sizes(
     sentences=24,
     single_sentences=4,
     sentence_rounds=1,
+    switching_rounds=1,
+    switching_predictions=8,
     finished_rows=2_000,
     waiting_rows=200,
     growth_rounds=1,
