@@ -20,7 +20,7 @@ from model_types.object_detection.schema import Input, Output
 from model_types.torchvision_ops import nms
 
 # Pixels that keep a device busy: more rows gain nothing, and let the others wait.
-CPU_PIXELS_PER_PASS = 1 << 19
+CPU_PIXELS_PER_PASS = 1 << 18
 PIXELS_PER_PASS = 1 << 24
 
 
