@@ -37,21 +37,22 @@ class Doorbell:
         self._leave = client.register_script(LEAVE_SCRIPT)
 
     def wait(self, lane: str) -> str | None:
-        """The pool that rings next; None when nobody does, or when Celery holds bells for this lane."""
+        """The pool that rings next; None when nobody does, or when the worker is stopping."""
         entry, door = idle_entry(lane, self._pools), door_of(lane)
+        if self._stopping():
+            return None
         try:
-            if not self._enter(keys=self._pools, args=[IDLE, entry]):
-                return None
+            if rung := self._enter(keys=self._pools, args=[IDLE, entry]):
+                return _text(rung)
             until = time.monotonic() + self._linger_seconds
             while not self._stopping() and time.monotonic() < until:
-                rung = self._client.blpop([door], timeout=LOOK_SECONDS)
-                if rung is not None:
-                    return _text(rung[1])
-            late = self._leave(keys=[IDLE, door], args=[entry])
+                if found := self._client.blpop([door], timeout=LOOK_SECONDS):
+                    return _text(found[1])
+            rung = self._leave(keys=[IDLE, door], args=[entry])
         except redis.RedisError as error:
             logger.warning("the lane leaves the door: %s", error)
             return None
-        return _text(late) if late else None
+        return _text(rung) if rung else None
 
 
 def _text(pool: bytes | str) -> str:

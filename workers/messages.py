@@ -41,13 +41,13 @@ if redis.call('LLEN', KEYS[1]) < tonumber(ARGV[2]) then redis.call('LPUSH', KEYS
 return 0
 """
 
-# A lane comes to the door unless Celery holds a bell of one of its pools (KEYS). Returns 1 when it has.
+# A lane comes to the door. Returns the pool (of KEYS) whose bell lies there for Celery, which it takes along.
 ENTER_SCRIPT = """
 for _, pool in ipairs(KEYS) do
-    if redis.call('LLEN', pool) > 0 then return 0 end
+    if redis.call('RPOP', pool) then return pool end
 end
 redis.call('LPUSH', ARGV[1], ARGV[2])
-return 1
+return false
 """
 
 # A lane leaves the door. Returns the pool that has rung meanwhile, if one has.

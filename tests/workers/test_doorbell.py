@@ -76,10 +76,16 @@ def test_a_lane_of_other_pools_sleeps_on_and_celery_gets_the_bell(client: redis.
     assert client.llen(IDLE) == 0
 
 
-def test_a_lane_does_not_stay_while_celery_holds_a_bell_for_it(client: redis.Redis) -> None:
+def test_a_lane_takes_the_bell_along_that_lies_there_for_celery(client: redis.Redis) -> None:
     Bells(client).ring(["echo"])
-    assert Idle(client, "a", "text", "echo").came().left() is None
-    assert client.llen(IDLE) == 0
+    assert Idle(client, "a", "text", "echo").came().left() == "echo"
+    assert client.llen("echo") == client.llen(IDLE) == 0
+
+
+def test_a_lane_whose_worker_stops_takes_no_bell_along(client: redis.Redis) -> None:
+    Bells(client).ring(["echo"])
+    assert Doorbell(client, ["echo"], stopping=lambda: True).wait("a") is None
+    assert client.llen("echo") == 1
 
 
 def test_nobody_rings_and_the_lane_goes_back_to_celery(client: redis.Redis) -> None:
@@ -90,9 +96,16 @@ def test_nobody_rings_and_the_lane_goes_back_to_celery(client: redis.Redis) -> N
 
 
 def test_a_ring_at_the_moment_of_leaving_is_heard(client: redis.Redis) -> None:
-    """The lane's time is over before it looks once: the ring finds it on the list all the same."""
-    doorbell = Doorbell(client, ["echo"], stopping=lambda: bool(Bells(client).ring(["echo"])))
-    assert doorbell.wait("a") == "echo"
+    """The worker stops before the lane looks once: the ring finds it on the list all the same."""
+    answers = iter([False, True])
+
+    def stopping() -> bool:
+        """Not yet when the lane comes; somebody rings before it looks again."""
+        if is_stopping := next(answers):
+            Bells(client).ring(["echo"])
+        return is_stopping
+
+    assert Doorbell(client, ["echo"], stopping=stopping).wait("a") == "echo"
     assert client.llen("echo") == client.llen(IDLE) == 0
 
 
