@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import TextClause, text
 
 from db.states import Status
 
@@ -58,8 +58,8 @@ def ending(gone: str) -> TextClause:
     )
 
 
-def read_endings(rows: Iterable[Row[Any]]) -> list[Ended]:
-    """The rows that an `ending` statement returned."""
+def read_endings(rows: Iterable[Any]) -> list[Ended]:
+    """The rows, with names, that an `ending` statement returned."""
     return [
         Ended(
             id=row.id,

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, text
 
 from db.blobs import Blob
 from db.endings import Ended, ending, read_endings
+from db.session import driver, driver_sql
 from db.states import Status
 from db.tables.queue_entry import PRIORITY_STEP
 
@@ -202,12 +203,16 @@ class Leases:
 
     def __init__(self, engine: Engine, lane: str) -> None:
         self._engine = engine
+        self._claim_sql = driver_sql(_CLAIM, engine)
+        self._finish_sql = driver_sql(_FINISH, engine)
+        self._held_sql = driver_sql(_HELD, engine)
+        self._waiting_sql = driver_sql(_WAITING, engine)
         self.lane = lane
 
     def waiting(self, pool: str) -> list[WaitingVersion]:
         """The versions of a pool that have work waiting, best rank first."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(_WAITING, {"pool": pool})
+        with driver(self._engine) as cursor:
+            rows = cursor.execute(self._waiting_sql, {"pool": pool})
             return [WaitingVersion(row.version_id, row.rank, row.waited_seconds) for row in rows]
 
     def claim(self, pool: str, version_id: str, *, limit: int, budget: int) -> Claim:
@@ -221,8 +226,8 @@ class Leases:
             "budget": budget,
             "step": PRIORITY_STEP,
         }
-        with self._engine.connect() as connection:
-            rows = connection.execute(_CLAIM, parameters).all()
+        with driver(self._engine) as cursor:
+            rows = cursor.execute(self._claim_sql, parameters).fetchall()
         leases = [
             Lease(
                 id=row.id,
@@ -257,13 +262,13 @@ class Leases:
             "outcomes": msgspec.json.encode(written).decode(),
             "lanes": sorted({outcome.lease.lane for outcome in outcomes}),
         }
-        with self._engine.connect() as connection:
-            return read_endings(connection.execute(_FINISH, parameters))
+        with driver(self._engine) as cursor:
+            return read_endings(cursor.execute(self._finish_sql, parameters))
 
     def held(self, leases: Iterable[Lease]) -> set[str]:
         """The ids of those that are still this lane's: not cancelled, not expired, not taken back."""
-        with self._engine.connect() as connection:
-            return set(connection.scalars(_HELD, _names(leases)))
+        with driver(self._engine) as cursor:
+            return {row.id for row in cursor.execute(self._held_sql, _names(leases))}
 
     def note_progress(self, shares: Sequence[tuple[Lease, float]]) -> None:
         """Write how far leased predictions have come, 0 to 1; of those whose lease is lost, nothing."""

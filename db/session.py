@@ -2,9 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+import psycopg
+from psycopg import Connection as PsycopgConnection
+from psycopg import Cursor
+from psycopg.rows import namedtuple_row
+from sqlalchemy import Connection, Engine, TextClause, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from db.settings import DatabaseSettings
@@ -69,6 +74,43 @@ def _dial_by(settings: DatabaseSettings, engine: Engine) -> None:
         address = settings.hostaddr()
         if address:
             parameters["hostaddr"] = address
+
+
+@contextmanager
+def driver(engine: Engine) -> Iterator[Cursor[Any]]:
+    """A cursor of psycopg's own on one of the engine's connections, with rows that have names.
+
+    For the few statements on a prediction's way: SQLAlchemy's layers take longer over them than the
+    database. Raises SQLAlchemy's errors all the same.
+    """
+    try:
+        pooled = engine.raw_connection()
+    except psycopg.Error as error:
+        raise _translated(error, engine, lost=True) from error
+    connection = cast(PsycopgConnection[Any], pooled.driver_connection)
+    try:
+        with connection.cursor(row_factory=namedtuple_row) as cursor:
+            yield cursor
+    except psycopg.Error as error:
+        lost = connection.closed
+        if lost:
+            pooled.invalidate(error)
+            # The others in the pool have lost theirs too.
+            engine.dispose()
+        raise _translated(error, engine, lost=lost) from error
+    finally:
+        pooled.close()
+
+
+def _translated(error: psycopg.Error, engine: Engine, *, lost: bool) -> BaseException:
+    return DBAPIError.instance(
+        None, None, error, psycopg.Error, connection_invalidated=lost, dialect=engine.dialect
+    )
+
+
+def driver_sql(statement: TextClause, engine: Engine) -> str:
+    """A statement in psycopg's words, with its parameters as %(name)s."""
+    return str(statement.compile(dialect=engine.dialect))
 
 
 @contextmanager
