@@ -16,7 +16,7 @@ from model_types import weights
 from model_types.base import VersionSpec
 from model_types.batching import release_cached_memory
 from model_types.embeddings.schema import Input, Output
-from model_types.parts import PartedModelType
+from model_types.parts import TokenModelType
 
 Vectors = NDArray[np.float32]
 FLOAT32_DIGITS = 9
@@ -32,7 +32,7 @@ class Request:
     is_list: bool
 
 
-class Embedder(PartedModelType):
+class Embedder(TokenModelType):
     """A model that gives each text a vector of `dimensions` numbers."""
 
     dimensions: int

@@ -15,9 +15,6 @@ from model_types.embeddings.card import unknown_prompt
 from model_types.embeddings.engine import Embedder, Vectors
 
 BYTES_PER_TOKEN = 4
-CPU_PASS_TOKENS = 1024
-DEVICE_PASS_TOKENS = 32_768
-MAX_WASTE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +29,6 @@ class SentenceTransformers(Embedder):
     """Any model of sentence-transformers whose modules are its own; the weights are safetensors."""
 
     _model: SentenceTransformer
-
-    @property
-    def pass_rows(self) -> int:
-        return self._option("pass_rows", self.pass_budget)
-
-    @property
-    def pass_budget(self) -> int:
-        is_cpu = self._model.device.type == "cpu"
-        return self._option("pass_budget", CPU_PASS_TOKENS if is_cpu else DEVICE_PASS_TOKENS)
-
-    @property
-    def pass_waste(self) -> float:
-        return MAX_WASTE
 
     def _load(self, version: VersionSpec, device: str) -> None:
         where = weights.source(version)

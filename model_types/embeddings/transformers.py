@@ -14,10 +14,6 @@ from model_types.embeddings import card, packing
 from model_types.embeddings.engine import Embedder, Vectors
 from model_types.embeddings.pooling import pool
 
-CPU_PASS_TOKENS = 1024
-DEVICE_PASS_TOKENS = 32_768
-MAX_WASTE = 0.1
-
 
 class Transformers(Embedder):
     """Any encoder that transformers knows, from its safetensors, pooled as its card says."""
@@ -25,19 +21,6 @@ class Transformers(Embedder):
     @property
     def pads(self) -> bool:
         return not self._packs
-
-    @property
-    def pass_rows(self) -> int:
-        return self._option("pass_rows", self.pass_budget)
-
-    @property
-    def pass_budget(self) -> int:
-        is_cpu = self._model.device.type == "cpu"
-        return self._option("pass_budget", CPU_PASS_TOKENS if is_cpu else DEVICE_PASS_TOKENS)
-
-    @property
-    def pass_waste(self) -> float:
-        return MAX_WASTE
 
     def _load(self, version: VersionSpec, device: str) -> None:
         config = weights.load_processor(AutoConfig, version)

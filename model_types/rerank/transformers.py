@@ -15,12 +15,8 @@ from model_types import tokens, weights
 from model_types.activations import activation
 from model_types.base import ModelUnavailable, VersionSpec
 from model_types.batching import release_cached_memory
-from model_types.parts import PartedModelType
+from model_types.parts import TokenModelType
 from model_types.rerank.schema import Document, Input, Output, Ranked, text_of
-
-CPU_PASS_TOKENS = 1024
-DEVICE_PASS_TOKENS = 32_768
-MAX_WASTE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +29,7 @@ class Request:
     return_documents: bool
 
 
-class Transformers(PartedModelType):
+class Transformers(TokenModelType):
     """Any `…ForSequenceClassification` with one label, from its safetensors.
 
     Its score goes through the activation that the checkpoint's configuration names, as with
@@ -43,19 +39,6 @@ class Transformers(PartedModelType):
     # Any: the annotations of transformers' models fit no concrete class.
     _model: Any
     _activation: nn.Module
-
-    @property
-    def pass_rows(self) -> int:
-        return self._option("pass_rows", self.pass_budget)
-
-    @property
-    def pass_budget(self) -> int:
-        is_cpu = self._model.device.type == "cpu"
-        return self._option("pass_budget", CPU_PASS_TOKENS if is_cpu else DEVICE_PASS_TOKENS)
-
-    @property
-    def pass_waste(self) -> float:
-        return MAX_WASTE
 
     def load(self, version: VersionSpec, device: str) -> None:
         self.spec = version
