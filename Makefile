@@ -34,8 +34,8 @@ lint: $(TO_WORK)  ## Check style, types, the direction of imports, Compose files
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose*.yml
 	$(BIN)/hadolint Dockerfile
 
-test: $(TO_WORK)  ## Run the whole test suite; it starts the servers it needs (ARGS="-k leases")
-	$(BIN)/python -m pytest $(ARGS)
+test: $(TO_WORK)  ## Run the whole test suite; it starts the servers it needs (ARGS="-k leases", ARGS="-n0 --pdb")
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-fast: $(TO_WORK)  ## Run the tests that take no more than about two seconds each
 	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
