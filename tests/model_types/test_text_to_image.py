@@ -287,7 +287,6 @@ def test_a_checkpoint_for_inpainting_does_only_that(tmp_path: Path) -> None:
         ({"prompt": ""}, "prompt"),
         ({"output_format": "bmp"}, "output_format"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_drawn_is_refused_before_it_reaches_a_lane(fields: dict[str, Any], where: str) -> None:
     with pytest.raises(ValidationError, match=where):
