@@ -145,6 +145,7 @@ def imported() -> Any:
     os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
     if (cache := os.environ.get("MODEL_CACHE_DIR")) is not None:
         os.environ.setdefault("YOLO_CONFIG_DIR", cache)
+    open_image = Image.open
     try:
         import ultralytics
         import ultralytics.data.augment
@@ -154,4 +155,7 @@ def imported() -> Any:
             f"the engine 'ultralytics' needs a library that is not installed (AGPL-3.0): {error}; see "
             "docs/model-types.md"
         ) from error
+    finally:
+        # It puts its own in Pillow's place, which meets what is no image with the search for another library.
+        Image.open = open_image
     return ultralytics

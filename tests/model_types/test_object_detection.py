@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, UnidentifiedImageError
 from transformers import (
     AutoModelForObjectDetection,
     DetrConfig,
@@ -353,3 +353,10 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path) -> 
     with pytest.raises(ModelUnavailable, match="cannot be loaded") as failure:
         loaded(replace(YOLO.spec, path=str(tmp_path)))
     assert "\n" not in str(failure.value)
+
+
+def test_ultralytics_leaves_pillow_as_it_is() -> None:
+    imported()
+    assert Image.open.__module__ == "PIL.Image"
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(BytesIO(b"no image"))
