@@ -51,6 +51,9 @@ def _attend(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention of each row to itself: [1, heads, tokens, dimensions] → [1, tokens, heads, dimensions]."""
+    if len(row_lengths) == 1:
+        alone = scaled_dot_product_attention(query, key, value, scale=scaling)
+        return alone.transpose(1, 2).contiguous(), None
     parts = zip(*(tensor.split_with_sizes(row_lengths, dim=2) for tensor in (query, key, value)), strict=True)
     attended = [scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in parts]
     return torch.cat(attended, dim=2).transpose(1, 2).contiguous(), None
