@@ -215,7 +215,10 @@ async def _replay(
             gateway.engine, prediction_id, waiter=gateway.waiting.channel
         )
         record = await get(gateway, principal, prediction_id)
-        if watched and wait_seconds is not None and record.status not in TERMINAL:
+        if record.status in TERMINAL:
+            # An end is durable, with all before it.
+            return record
+        if watched and wait_seconds is not None:
             return await _awaited(gateway, principal, record, future, wait_seconds)
         await gateway.intake.settle()
         return record
