@@ -68,6 +68,7 @@ def _throughputs(platform: Platform, submission: bytes, sizes: Sizes) -> list[fl
 
 def _latencies(platform: Platform, waiting: bytes, connections: int, sizes: Sizes) -> Answers:
     total = sizes.latency_requests * connections
+    platform.empty_queue()
     return apply(
         Load(port=platform.port, requests=[waiting], connections=connections, total=total), expect=201
     )

@@ -25,6 +25,7 @@ from db.blobs import Blobs
 from db.partitions import drop_expired_partitions, ensure_partitions
 from db.session import sync_engine, transaction
 from db.settings import BlobSettings, DatabaseSettings
+from db.vacuum import QueueVacuum
 from workers import logs
 from workers.announcing import Announcer
 from workers.bells import Bells
@@ -92,6 +93,7 @@ class Steward:
             blob_urls=BlobUrls(settings.secret_key.get_secret_value(), seconds=blobs.blob_url_seconds),
         )
         self._sweeper = Sweeper(self._engine, Blobs(blobs))
+        self._vacuum = QueueVacuum(self._engine)
         self._leadership = Leadership(self._engine)
         self._housekeeping_at = 0.0
         self._stopping = threading.Event()
@@ -126,6 +128,7 @@ class Steward:
         self._announcer.ended(deadlines.expire(self._engine))
         self._bells.ring(lanes.waiting_pools(self._engine))
         self._deliverer.run_due()
+        self._vacuum.run_due()
         if time.monotonic() >= self._housekeeping_at:
             self._housekeeping_at = time.monotonic() + HOUSEKEEPING_RETRY_SECONDS
             self._keep_house()
