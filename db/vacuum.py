@@ -1,7 +1,7 @@
 """Keeps the front of the queue free of dead rows. Sync; steward only.
 
-Every prediction leaves dead rows at the front of `queue`'s indexes, which each claim walks over until a vacuum
-has taken them away. Autovacuum comes once a minute at best; thousands of predictions end in that time.
+Every prediction leaves dead rows at the front of `queue`'s indexes, and each claim walks over them until a
+vacuum has taken them away. Autovacuum comes once a minute at best; thousands of predictions end meanwhile.
 """
 
 from __future__ import annotations

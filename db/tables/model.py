@@ -1,6 +1,6 @@
 """Models: what a client asks for, `owner/name`."""
 
-from sqlalchemy import CheckConstraint, Index, Text, func
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -23,6 +23,12 @@ class Model(Base):
     name_key: Mapped[str] = mapped_column(Text, comment="the name in lower case")
     description: Mapped[str] = mapped_column(Text, server_default="")
     visibility: Mapped[str] = mapped_column(Text, server_default="public")
+    readme: Mapped[str] = mapped_column(Text, server_default="", comment="Markdown")
+    cover_image_url: Mapped[str | None] = mapped_column(Text)
+    default_example_id: Mapped[str | None] = mapped_column(
+        Text, comment="a prediction that shows what it does"
+    )
+    run_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
     links: Mapped[dict[str, str]] = mapped_column(
         JSONB, server_default="{}", comment="github_url, paper_url, …"
     )

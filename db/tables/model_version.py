@@ -1,6 +1,8 @@
 """Versions: immutable snapshots of a model."""
 
-from sqlalchemy import ForeignKey, Text
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.base import Base, CreatedAt, Id, Json, Key
@@ -20,5 +22,8 @@ class ModelVersion(Base):
     revision: Mapped[str | None] = mapped_column(Text)
     hardware: Mapped[str] = mapped_column(Text, server_default="cpu")
     input_schema: Mapped[Json]
+    output_schema: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), comment="the version's own, where its model type leaves that open"
+    )
     options: Mapped[Json]
     created_at: Mapped[CreatedAt]

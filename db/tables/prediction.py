@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Index, SmallInteger, Text
+from sqlalchemy import ARRAY, JSON, CheckConstraint, Index, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.base import Base, Id, Json, Key, Moment
@@ -31,9 +31,18 @@ class Prediction(Base):
     output: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[str | None] = mapped_column(Text)
     failure: Mapped[str | None] = mapped_column(Text, comment="why it failed, for machines")
+    logs: Mapped[str | None] = mapped_column(Text, comment="what the model printed meanwhile")
+    source: Mapped[str] = mapped_column(Text, server_default="api", comment="api or web")
+    deployment: Mapped[str | None] = mapped_column(Text, comment="owner/name, where it came through one")
+    streams: Mapped[bool] = mapped_column(
+        server_default=text("false"), comment="a text is stored as the list of its chunks"
+    )
     webhook: Mapped[str | None] = mapped_column(Text)
+    webhook_events: Mapped[list[str] | None] = mapped_column(ARRAY(Text), comment="null: all")
     request_id: Mapped[str | None] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     created_at: Mapped[Moment]
     started_at: Mapped[Moment | None]
     completed_at: Mapped[Moment | None]
+    deadline_at: Mapped[Moment | None] = mapped_column(comment="the client's own, by Cancel-After")
+    data_removed: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -33,7 +33,13 @@ class QueueEntry(Base):
     cost: Mapped[int] = mapped_column(Integer, server_default="1")
     enqueued_at: Mapped[Moment] = mapped_column(server_default=func.now())
     deadline_at: Mapped[Moment | None]
-    waiter: Mapped[str | None] = mapped_column(Text, comment="the channel on which a gateway waits for it")
+    waiter: Mapped[str | None] = mapped_column(
+        Text, comment="the channels on which gateways wait for it, by commas"
+    )
+    listened: Mapped[bool] = mapped_column(
+        server_default=text("false"),
+        comment="somebody reads its stream, so the lane tells each token at once",
+    )
     lane: Mapped[str | None] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(SmallInteger, server_default="0", comment="how often it was claimed")
     losses: Mapped[int] = mapped_column(

@@ -3,7 +3,7 @@
 from sqlalchemy import Index, SmallInteger, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, CreatedAt, Key, Moment
+from db.tables.base import Base, CreatedAt, Id, Key, Moment
 
 
 class WebhookDelivery(Base):
@@ -16,10 +16,14 @@ class WebhookDelivery(Base):
             "next_attempt_at",
             postgresql_where=text("next_attempt_at IS NOT NULL"),
         ),
+        Index("ix_webhook_deliveries_prediction_id_id", "prediction_id", "id"),
     )
 
-    prediction_id: Mapped[Key]
-    event: Mapped[Key]
+    id: Mapped[Key] = mapped_column(
+        server_default=text("'msg_' || replace(gen_random_uuid()::text, '-', '')")
+    )
+    prediction_id: Mapped[Id]
+    event: Mapped[str] = mapped_column(Text)
     url: Mapped[str] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     next_attempt_at: Mapped[Moment | None] = mapped_column(server_default=func.now())
