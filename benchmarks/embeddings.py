@@ -71,6 +71,7 @@ class Runs:
 
     def waiting(self, texts: Sequence[str], clients: int) -> Answers:
         """Each of so many clients waits for a sentence's vector before it sends the next."""
+        self._platform.empty_queue()
         return self._send(texts, clients, wait=True)
 
     def backlog(self, texts: Sequence[str]) -> float:
