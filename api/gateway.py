@@ -25,6 +25,7 @@ from db.blob_urls import BlobUrls
 from db.blobs import Blobs
 from db.session import async_engine
 from db.settings import BlobSettings, DatabaseSettings
+from db.stream_urls import StreamUrls
 from workers.bells import GatewayBells
 from workers.broker import BrokerSettings
 
@@ -49,6 +50,7 @@ class Gateway:
     waiting: Waiting
     blobs: Blobs
     blob_urls: BlobUrls
+    stream_urls: StreamUrls
     inputs: InputFiles
 
 
@@ -97,6 +99,7 @@ async def open_gateway(
             waiting=waiting,
             blobs=blobs,
             blob_urls=blob_urls,
+            stream_urls=StreamUrls(secret_key),
             inputs=inputs,
         )
     finally:
