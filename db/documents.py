@@ -9,14 +9,16 @@ from typing import Any
 from sqlalchemy import Row
 
 from db.blob_urls import BlobUrls
+from db.stream_urls import StreamUrls
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionRecord:
     """A prediction and what the queue says of it; `model` is `owner/name`, None once it is deleted.
 
-    While a lane works on it, `status` is `processing`, `started_at` is when the lane claimed it, and
-    `progress` is how far it has come, 0 to 1, where its model can tell.
+    While a lane works on it, `status` is `processing`, `started_at` is when the lane claimed it, `output`
+    and `logs` are what it has come to, and `progress` is how far it has come, 0 to 1, where its model can
+    tell.
     """
 
     id: str
@@ -35,17 +37,24 @@ class PredictionRecord:
     started_at: datetime | None
     completed_at: datetime | None
     progress: float | None = None
+    logs: str = ""
 
 
 # To be read with `SELECT {RECORD_COLUMNS} FROM … p {RECORD_JOINS}`, `p` being `predictions`.
 RECORD_COLUMNS = """
     p.id, p.owner_id, p.model_id, m.owner || '/' || m.name AS model, p.version_id,
     CASE WHEN q.lane IS NULL THEN p.status ELSE 'processing' END AS status,
-    p.input, p.output, p.error, p.failure, p.webhook, coalesce(q.attempt, p.attempts) AS attempts,
+    p.input, coalesce(p.output, so_far.output) AS output, p.error, p.failure, p.webhook,
+    coalesce(q.attempt, p.attempts) AS attempts,
     p.created_at, coalesce(p.started_at, q.claimed_at) AS started_at, p.completed_at,
-    CASE WHEN q.lane IS NOT NULL THEN q.progress END AS progress
+    CASE WHEN q.lane IS NOT NULL THEN q.progress END AS progress,
+    coalesce(p.logs, so_far.logs, '') AS logs
 """
-RECORD_JOINS = "LEFT JOIN models m ON m.id = p.model_id LEFT JOIN queue q ON q.id = p.id"
+RECORD_JOINS = """
+    LEFT JOIN models m ON m.id = p.model_id
+    LEFT JOIN queue q ON q.id = p.id
+    LEFT JOIN partials so_far ON so_far.id = q.id AND so_far.attempt = q.attempt AND q.lane IS NOT NULL
+"""
 
 _FIELDS = [field.name for field in fields(PredictionRecord)]
 
@@ -55,7 +64,9 @@ def read_record(row: Row[Any]) -> PredictionRecord:
     return PredictionRecord(*[getattr(row, name) for name in _FIELDS])
 
 
-def prediction_document(record: PredictionRecord, *, base_url: str, blob_urls: BlobUrls) -> dict[str, Any]:
+def prediction_document(
+    record: PredictionRecord, *, base_url: str, blob_urls: BlobUrls, stream_urls: StreamUrls
+) -> dict[str, Any]:
     """The JSON object for clients. Times are ISO 8601 in UTC, `metrics` are in seconds.
 
     Its own files are there by their URLs. `base_url` has no slash at its end. `predict_time` is missing
@@ -70,6 +81,7 @@ def prediction_document(record: PredictionRecord, *, base_url: str, blob_urls: B
         "version": record.version_id,
         "input": blob_urls.rendered(record.input, "inputs", record.id, base_url=base_url),
         "output": blob_urls.rendered(record.output, "predictions", record.id, base_url=base_url),
+        "logs": record.logs,
         "error": record.error,
         "failure": record.failure,
         "attempts": record.attempts,
@@ -77,7 +89,11 @@ def prediction_document(record: PredictionRecord, *, base_url: str, blob_urls: B
         "started_at": iso(record.started_at),
         "completed_at": iso(record.completed_at),
         "metrics": _metrics(record),
-        "urls": {"get": here, "cancel": f"{here}/cancel"},
+        "urls": {
+            "get": here,
+            "cancel": f"{here}/cancel",
+            "stream": stream_urls.url(base_url, record.id),
+        },
     }
     if record.progress is not None:
         document["progress"] = record.progress

@@ -25,6 +25,7 @@ from db.blobs import Blobs
 from db.partitions import drop_expired_partitions, ensure_partitions
 from db.session import sync_engine, transaction
 from db.settings import BlobSettings, DatabaseSettings
+from db.stream_urls import StreamUrls
 from db.vacuum import QueueVacuum
 from workers import logs
 from workers.announcing import Announcer
@@ -86,11 +87,13 @@ class Steward:
         client = redis.Redis.from_url(broker.url(), socket_timeout=1.0, socket_connect_timeout=1.0)
         self._bells = Bells(client)
         self._announcer = Announcer(client, self._bells)
+        secret_key = settings.secret_key.get_secret_value()
         self._deliverer = Deliverer(
             self._engine,
             OutboundClient(settings.outbound_allow_cidrs),
             base_url=settings.public_url,
-            blob_urls=BlobUrls(settings.secret_key.get_secret_value(), seconds=blobs.blob_url_seconds),
+            blob_urls=BlobUrls(secret_key, seconds=blobs.blob_url_seconds),
+            stream_urls=StreamUrls(secret_key),
         )
         self._sweeper = Sweeper(self._engine, Blobs(blobs))
         self._vacuum = QueueVacuum(self._engine)

@@ -21,6 +21,7 @@ from db import outbox
 from db.blob_urls import BlobUrls
 from db.documents import PredictionRecord, prediction_document
 from db.outbox import Delivery
+from db.stream_urls import StreamUrls
 from workers.addresses import ForbiddenUrl
 from workers.outbound import Answer, NoAnswer, OutboundClient
 
@@ -50,12 +51,14 @@ class Deliverer:
         *,
         base_url: str,
         blob_urls: BlobUrls,
+        stream_urls: StreamUrls,
         retry_seconds: Sequence[float] = RETRY_SECONDS,
     ) -> None:
         self._engine = engine
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._blob_urls = blob_urls
+        self._stream_urls = stream_urls
         self._retry_seconds = retry_seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
         self._lock = threading.Lock()
@@ -124,7 +127,9 @@ class Deliverer:
             self._try_again(delivery, _reason(answer.status), answer)
 
     def _body(self, prediction: PredictionRecord) -> bytes:
-        document = prediction_document(prediction, base_url=self._base_url, blob_urls=self._blob_urls)
+        document = prediction_document(
+            prediction, base_url=self._base_url, blob_urls=self._blob_urls, stream_urls=self._stream_urls
+        )
         return msgspec.json.encode(document)
 
     def _give_up(self, delivery: Delivery, error: str, status: int | None = None) -> None:

@@ -155,5 +155,7 @@ def _answer(request: Request, record: PredictionRecord) -> Response:
 
 
 def _document(request: Request, record: PredictionRecord) -> dict[str, Any]:
-    blob_urls = gateway_of(request).blob_urls
-    return prediction_document(record, base_url=base_url(request), blob_urls=blob_urls)
+    gateway = gateway_of(request)
+    return prediction_document(
+        record, base_url=base_url(request), blob_urls=gateway.blob_urls, stream_urls=gateway.stream_urls
+    )

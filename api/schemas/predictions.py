@@ -29,6 +29,7 @@ class Urls(BaseModel):
 
     get: str
     cancel: str
+    stream: str
 
 
 class Metrics(BaseModel):
@@ -58,6 +59,7 @@ class Prediction(BaseModel):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     metrics: Metrics
+    logs: str
     urls: Urls
     webhook: str | None = None
 

@@ -38,7 +38,9 @@ async def test_the_originals_curl_line_creates_a_prediction(served: Served) -> N
     assert made["created_at"].endswith("Z")
     assert abs(datetime.now(UTC) - created_at) < timedelta(minutes=1)
     here = f"{BASE_URL}/v1/predictions/{made['id']}"
-    assert made["urls"] == {"get": here, "cancel": f"{here}/cancel"}
+    urls = made["urls"]
+    assert (urls["get"], urls["cancel"]) == (here, f"{here}/cancel")
+    assert urls["stream"].startswith(f"{BASE_URL}/v1/streams/{made['id']}-")
     assert response.headers["Location"] == here
     assert response.headers["Content-Type"] == "application/json"
     assert await look(served, ann, made["id"]) == made

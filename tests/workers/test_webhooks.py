@@ -27,6 +27,7 @@ from db.leases import Leases, Outcome
 from db.session import sync_engine
 from db.settings import DatabaseSettings
 from db.states import Status
+from db.stream_urls import StreamUrls
 from db.submissions import Submission, submit
 from tests.stack import Stack, wait_until
 from tests.workers.receivers import Receiver, Respond, answer, hang_up, in_turn, receiver
@@ -36,6 +37,7 @@ from workers.webhooks import RETRY_SECONDS, THREADS_PER_RECEIVER, Deliverer, ret
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 BASE_URL = "https://augury.example"
 BLOB_URLS = BlobUrls("a secret", seconds=3600)
+STREAM_URLS = StreamUrls("a secret")
 LANE = lanes.LaneInfo(id="lane", worker="worker", slot=0, host="here", pid=1, pools=["echo"])
 
 
@@ -89,7 +91,12 @@ def finish(database_url: str, engine: Engine) -> Callable[..., list[str]]:
 def delivering(engine: Engine, client: OutboundClient | None = None, **options: Any) -> Iterator[Deliverer]:
     """A deliverer that polls often, as the steward does."""
     deliverer = Deliverer(
-        engine, client or OutboundClient(LOOPBACK), base_url=BASE_URL, blob_urls=BLOB_URLS, **options
+        engine,
+        client or OutboundClient(LOOPBACK),
+        base_url=BASE_URL,
+        blob_urls=BLOB_URLS,
+        stream_urls=STREAM_URLS,
+        **options,
     )
     over = threading.Event()
 
@@ -320,7 +327,13 @@ def test_closing_waits_for_what_is_under_way(engine: Engine, finish: Callable[..
         time.sleep(0.3)
         answer(200)(handler, number)
 
-    deliverer = Deliverer(engine, OutboundClient(LOOPBACK), base_url=BASE_URL, blob_urls=BLOB_URLS)
+    deliverer = Deliverer(
+        engine,
+        OutboundClient(LOOPBACK),
+        base_url=BASE_URL,
+        blob_urls=BLOB_URLS,
+        stream_urls=STREAM_URLS,
+    )
     with receiver(think) as here:
         [prediction_id] = finish(here.url)
         assert deliverer.run_due() == 1
