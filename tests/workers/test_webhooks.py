@@ -150,6 +150,7 @@ def test_a_finished_prediction_is_told_once_and_as_the_api_shows_it(
         "version": "version",
         "input": {"text": "häuser"},
         "output": "häuser",
+        "logs": "",
         "error": None,
         "failure": None,
         "attempts": 1,
@@ -157,6 +158,7 @@ def test_a_finished_prediction_is_told_once_and_as_the_api_shows_it(
         "urls": {
             "get": f"https://augury.example/v1/predictions/{prediction_id}",
             "cancel": f"https://augury.example/v1/predictions/{prediction_id}/cancel",
+            "stream": STREAM_URLS.url("https://augury.example", prediction_id),
         },
     }
     row = noted(engine, prediction_id)
