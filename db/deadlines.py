@@ -12,7 +12,7 @@ _EXPIRE = ending(
         FOR UPDATE SKIP LOCKED
     )
     RETURNING id, attempt, claimed_at, waiter, CAST(:status AS text) AS status, CAST(NULL AS json) AS output,
-              CAST(:error AS text) AS error, CAST(:failure AS text) AS failure
+              CAST(:error AS text) AS error, CAST(:failure AS text) AS failure, CAST(NULL AS text) AS logs
     """
 )
 

@@ -29,14 +29,16 @@ class Ended:
     completed_at: datetime
     waiter: str | None
     webhook: str | None
+    logs: str = ""
 
 
 def ending(gone: str) -> TextClause:
     """The statement that ends what `gone` takes out of the queue.
 
     `gone` deletes from `queue` and returns (id, attempt, claimed_at, waiter, status, output, error,
-    failure). Only one deletion of a row can succeed, so a prediction ends once; its record and its
-    webhook's outbox row are written in the same transaction.
+    failure, logs). Only one deletion of a row can succeed, so a prediction ends once; its record and its
+    webhook's outbox row are written in the same transaction. Where `logs` are null, they are what the
+    lane has told of so far.
     """
     return text(
         f"""
@@ -44,10 +46,14 @@ def ending(gone: str) -> TextClause:
         ended AS (
             UPDATE predictions p
             SET status = g.status, output = g.output, error = g.error, failure = g.failure,
-                attempts = g.attempt, started_at = g.claimed_at, completed_at = clock_timestamp()
+                attempts = g.attempt, started_at = g.claimed_at, completed_at = clock_timestamp(),
+                logs = coalesce(g.logs, (
+                    SELECT so_far.logs FROM partials so_far
+                    WHERE so_far.id = g.id AND so_far.attempt = g.attempt
+                ))
             FROM gone g WHERE p.id = g.id
             RETURNING p.id, p.status, p.output, p.error, p.failure, p.attempts,
-                      p.started_at, p.completed_at, p.webhook, g.waiter
+                      p.started_at, p.completed_at, p.webhook, coalesce(p.logs, '') AS logs, g.waiter
         ),
         told AS (
             INSERT INTO webhook_deliveries (prediction_id, event, url)
@@ -72,6 +78,7 @@ def read_endings(rows: Iterable[Any]) -> list[Ended]:
             completed_at=row.completed_at,
             waiter=row.waiter,
             webhook=row.webhook,
+            logs=row.logs,
         )
         for row in rows
     ]

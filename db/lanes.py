@@ -159,7 +159,7 @@ _FAIL_LOST = ending(
     """
     DELETE FROM queue WHERE lane = ANY(:lanes)
     RETURNING id, attempt, claimed_at, waiter, CAST(:status AS text) AS status, CAST(NULL AS json) AS output,
-              CAST(:error AS text) AS error, CAST(:failure AS text) AS failure
+              CAST(:error AS text) AS error, CAST(:failure AS text) AS failure, CAST(NULL AS text) AS logs
     """
 )
 

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, text
 from db.blobs import Blob
 from db.endings import Ended, ending, read_endings
 from db.session import driver, driver_sql
-from db.states import Status
+from db.states import Event, Status
 from db.tables.queue_entry import PRIORITY_STEP
 
 
@@ -26,7 +26,9 @@ class Lease:
     """A lane's claim on one prediction, and what the model needs of it.
 
     `losses` counts the lanes that died with it; such a prediction runs alone. `cost` is what it takes of
-    a session's budget, in the model type's unit.
+    a session's budget, in the model type's unit. `streams` asks for a text as the list of its chunks,
+    `listened` says that somebody reads its stream already, and `webhook_events` are what its webhook wants
+    to hear of: none where it has no webhook.
     """
 
     id: str
@@ -38,6 +40,9 @@ class Lease:
     owner_id: str
     request_id: str | None
     claimed_at: datetime
+    streams: bool = False
+    listened: bool = False
+    webhook_events: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Claim:
 class Outcome:
     """What became of a leased prediction: its output as JSON text, or the failure's sentence and code.
 
-    `files` are what the output refers to; they are stored before it is.
+    `files` are what the output refers to; they are stored before it is. `logs` are what it has printed.
     """
 
     lease: Lease
@@ -61,6 +66,7 @@ class Outcome:
     error: str | None = None
     failure: str | None = None
     files: Sequence[Blob] = ()
+    logs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ _CLAIM = text(
             SELECT id FROM fit
             WHERE place <= :limit AND (place = 1 OR (total <= :budget AND losses = 0))
         ))
-        RETURNING q.id, q.attempt, q.losses, q.cost, q.rank, q.claimed_at,
+        RETURNING q.id, q.attempt, q.losses, q.cost, q.rank, q.claimed_at, q.listened,
                   q.rank - q.priority * CAST(:step AS float8) AS start
     ),
     tick AS (
@@ -126,7 +132,8 @@ _CLAIM = text(
         FROM (SELECT max(start) AS start FROM mine) latest
         WHERE c.pool = :pool AND c.virtual_time < latest.start
     )
-    SELECT mine.id, mine.attempt, mine.losses, mine.cost, mine.claimed_at, p.input, p.owner_id, p.request_id,
+    SELECT mine.id, mine.attempt, mine.losses, mine.cost, mine.claimed_at, mine.listened,
+           p.input, p.owner_id, p.request_id, p.streams, p.webhook, p.webhook_events,
            (SELECT count(*) FROM head) > (SELECT count(*) FROM mine) AS more,
            set_config('synchronous_commit', 'off', true)
     FROM mine JOIN predictions p ON p.id = mine.id
@@ -147,11 +154,12 @@ _FINISH = ending(
     WITH {_LIVING}
     DELETE FROM queue q
     USING json_to_recordset(CAST(:outcomes AS json))
-          AS done(id text, lane text, attempt int, status text, output text, error text, failure text)
+          AS done(id text, lane text, attempt int, status text, output text, error text, failure text,
+                  logs text)
     WHERE q.id = done.id AND q.lane = done.lane AND q.attempt = done.attempt
       AND done.lane IN (SELECT id FROM living)
     RETURNING q.id, q.attempt, q.claimed_at, q.waiter, done.status, CAST(done.output AS json) AS output,
-              done.error, done.failure
+              done.error, done.failure, done.logs
     """
 )
 
@@ -193,6 +201,10 @@ _GIVE_BACK = text(
 
 
 _RELEASE = text("UPDATE queue SET lane = NULL, claimed_at = NULL WHERE lane = :lane RETURNING id")
+
+
+_NO_EVENTS = frozenset[str]()
+_ALL_EVENTS = frozenset[str](Event)
 
 
 class Leases:
@@ -239,6 +251,9 @@ class Leases:
                 owner_id=row.owner_id,
                 request_id=row.request_id,
                 claimed_at=row.claimed_at,
+                streams=row.streams,
+                listened=row.listened,
+                webhook_events=_wanted_events(row.webhook, row.webhook_events),
             )
             for row in rows
         ]
@@ -255,6 +270,7 @@ class Leases:
                 "output": outcome.output,
                 "error": outcome.error,
                 "failure": outcome.failure,
+                "logs": outcome.logs,
             }
             for outcome in outcomes
         ]
@@ -285,6 +301,12 @@ class Leases:
         """Give back whatever this lane holds: for a lane at rest that may have missed a claim's answer."""
         with self._engine.connect() as connection:
             return list(connection.scalars(_RELEASE, {"lane": self.lane}))
+
+
+def _wanted_events(webhook: str | None, chosen: Sequence[str] | None) -> frozenset[str]:
+    if webhook is None:
+        return _NO_EVENTS
+    return _ALL_EVENTS if chosen is None else frozenset(chosen)
 
 
 def _names(leases: Iterable[Lease]) -> dict[str, list[Any]]:

@@ -1,4 +1,4 @@
-"""The five words for a prediction's state, and the codes that say why one failed."""
+"""The words for a prediction's state, for what webhooks hear of, and for why one failed."""
 
 from enum import StrEnum
 
@@ -14,6 +14,15 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED})
+
+
+class Event(StrEnum):
+    """What a webhook may hear of: each chunk of output and each line of logs would be too often."""
+
+    START = "start"
+    OUTPUT = "output"
+    LOGS = "logs"
+    COMPLETED = "completed"
 
 
 class FailureCode(StrEnum):

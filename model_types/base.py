@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
@@ -211,6 +211,8 @@ class TypeInfo:
     `engines` maps an engine's name to "module:Class", imported only in a lane.
     `cost` says what an input takes of a session's budget, in the type's own unit. With `own_schemas` there is
     no input schema that all versions share, so each is registered with its own.
+    `chunks` says how output comes while a prediction runs: as pieces of a text, as the items of a list, or
+    (None) at the end only.
     """
 
     name: str
@@ -225,6 +227,7 @@ class TypeInfo:
     max_batch: int = DEFAULT_MAX_BATCH
     execution_timeout_seconds: float = 600.0
     own_schemas: bool = False
+    chunks: Literal["text", "items"] | None = None
 
     def input_schema(self) -> dict[str, Any]:
         """The JSON Schema (draft 2020-12) of this type's input."""

@@ -1,4 +1,4 @@
-"""What travels through Redis: bells to lanes, and news of finished predictions to gateways that wait.
+"""What travels through Redis: bells to lanes; to gateways, news of what has ended and chunks of what runs.
 
 Nothing here is the truth: a lost message costs time, a repeated one nothing.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple, cast
 from uuid import uuid4
 
 import msgspec
@@ -125,6 +125,7 @@ class News(msgspec.Struct, frozen=True):
     attempts: int
     started_at: datetime | None
     completed_at: datetime
+    logs: str = ""
 
 
 def news_of(ended: Ended | PredictionRecord) -> News:
@@ -139,6 +140,7 @@ def news_of(ended: Ended | PredictionRecord) -> News:
         attempts=ended.attempts,
         started_at=ended.started_at,
         completed_at=ended.completed_at,
+        logs=ended.logs,
     )
 
 
@@ -159,3 +161,40 @@ def decode_news(payload: bytes) -> list[News]:
 def news_channel(gateway_id: str) -> str:
     """The channel on which one gateway process listens."""
     return f"augury:news:{gateway_id}"
+
+
+# After its last entry a stream stays for so long.
+STREAM_SECONDS = 3600
+
+
+class StreamEntry(NamedTuple):
+    """A piece of what a running prediction writes: a chunk of its output, or of its logs.
+
+    `data` is text; of an output whose items come one by one (`TypeInfo.chunks`), the JSON of an item.
+    """
+
+    event: Literal["output", "logs"]
+    data: str
+
+    def fields(self) -> dict[str, bytes]:
+        """What XADD takes. Half characters, which UTF-8 has no bytes for, become question marks."""
+        return {"e": self.event.encode(), "d": self.data.encode("utf-8", "replace")}
+
+    @classmethod
+    def read(cls, fields: Mapping[bytes, bytes]) -> StreamEntry:
+        """The entry in the fields that XRANGE and XREAD give. Raises `KeyError`."""
+        event = cast(Literal["output", "logs"], fields[b"e"].decode())
+        return cls(event, fields[b"d"].decode())
+
+
+def stream_key(prediction_id: str, attempt: int) -> str:
+    """The Redis stream of what one attempt has come to, from its beginning or from its first listener on.
+
+    A lane that cannot write an entry writes no later ones: what is there is without gaps.
+    """
+    return f"augury:stream:{prediction_id}:{attempt}"
+
+
+def stream_channel(prediction_id: str) -> str:
+    """The channel with an empty message for each time that entries have been added to the stream."""
+    return f"augury:stream:{prediction_id}"

@@ -23,4 +23,5 @@ INFO = TypeInfo(
     engines={"python": "model_types.custom.python:Python"},
     default_engine="python",
     own_schemas=True,
+    chunks="items",
 )

@@ -61,4 +61,5 @@ INFO = TypeInfo(
     engines={"builtin": "model_types.echo.builtin:Echo"},
     default_engine="builtin",
     max_batch=64,
+    chunks="text",
 )

@@ -18,4 +18,5 @@ INFO = TypeInfo(
     cost=cost,
     budget=65_536,
     max_batch=32,
+    chunks="text",
 )

@@ -15,4 +15,5 @@ INFO = TypeInfo(
     cost=cost,
     budget=32_768,
     max_batch=64,
+    chunks="text",
 )
