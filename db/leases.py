@@ -6,16 +6,20 @@ prediction changes nothing. A cancelled or expired prediction has left the queue
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from psycopg import Cursor
 from sqlalchemy import Engine, text
 
+from db import instances
 from db.blobs import Blob
 from db.endings import Ended, ending, read_endings
+from db.pools import deployment_pools, is_deployment
 from db.session import driver, driver_sql
 from db.states import Event, Status
 from db.tables.queue_entry import PRIORITY_STEP
@@ -71,32 +75,46 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class WaitingVersion:
-    """A version with predictions waiting: its best rank, and how long that one has waited."""
+    """A version with predictions waiting in a pool: its best rank there, and how long that one has waited."""
 
+    pool: str
     version_id: str
     rank: float
     waited_seconds: float
 
 
-# A loose index scan over (pool, version_id, rank): as many probes as versions wait, not rows.
+# A loose index scan over (pool, version_id, rank): as many probes as versions wait, not rows. First in the
+# model type's own pool, then in those of its deployments, but for the ones that have no seat for this lane.
 _WAITING = text(
     """
-    WITH RECURSIVE versions AS (
-        (SELECT version_id FROM queue WHERE pool = :pool ORDER BY version_id LIMIT 1)
+    WITH RECURSIVE found AS (
+        SELECT first.pool, first.version_id, span.upto
+        FROM (VALUES (CAST(:pool AS text), CAST(:pool AS text)), (:first, :last)) AS span (since, upto)
+        CROSS JOIN LATERAL (
+            SELECT q.pool, q.version_id FROM queue q WHERE q.pool >= span.since AND q.pool <= span.upto
+            ORDER BY q.pool, q.version_id LIMIT 1
+        ) first
         UNION ALL
-        SELECT (SELECT q.version_id FROM queue q WHERE q.pool = :pool AND q.version_id > v.version_id
-                ORDER BY q.version_id LIMIT 1)
-        FROM versions v WHERE v.version_id IS NOT NULL
+        SELECT next.pool, next.version_id, f.upto
+        FROM found f
+        CROSS JOIN LATERAL (
+            SELECT q.pool, q.version_id FROM queue q
+            WHERE (q.pool, q.version_id) > (f.pool, f.version_id) AND q.pool <= f.upto
+            ORDER BY q.pool, q.version_id LIMIT 1
+        ) next
     )
-    SELECT v.version_id, head.rank,
+    SELECT f.pool, f.version_id, head.rank,
            extract(epoch FROM clock_timestamp() - head.enqueued_at)::float8 AS waited_seconds
-    FROM versions v
+    FROM found f
     CROSS JOIN LATERAL (
         SELECT q.rank, q.enqueued_at FROM queue q
-        WHERE q.pool = :pool AND q.version_id = v.version_id AND q.lane IS NULL
+        WHERE q.pool = f.pool AND q.version_id = f.version_id AND q.lane IS NULL
         ORDER BY q.rank, q.id LIMIT 1
     ) head
-    WHERE v.version_id IS NOT NULL
+    LEFT JOIN deployments d ON d.pool = f.pool
+    WHERE d.id IS NULL OR d.max_instances > (
+        SELECT count(*) FROM lanes l WHERE f.pool = ANY(l.seats) AND l.id <> :lane
+    )
     ORDER BY head.rank
     """
 )
@@ -219,13 +237,22 @@ class Leases:
         self._finish_sql = driver_sql(_FINISH, engine)
         self._held_sql = driver_sql(_HELD, engine)
         self._waiting_sql = driver_sql(_WAITING, engine)
+        self._lock_sql = driver_sql(instances.LOCK, engine)
+        self._take_seat_sql = driver_sql(instances.TAKE_SEAT, engine)
+        self._may_have_seats = False
         self.lane = lane
 
     def waiting(self, pool: str) -> list[WaitingVersion]:
-        """The versions of a pool that have work waiting, best rank first."""
+        """The versions that have work waiting in a model type's pool and its deployments', best rank first.
+
+        Ranks of different pools do not compare. Deployments that run in as many lanes as they may are left
+        out.
+        """
+        first, last = deployment_pools(pool)
+        parameters = {"pool": pool, "first": first, "last": last, "lane": self.lane}
         with driver(self._engine) as cursor:
-            rows = cursor.execute(self._waiting_sql, {"pool": pool})
-            return [WaitingVersion(row.version_id, row.rank, row.waited_seconds) for row in rows]
+            rows = cursor.execute(self._waiting_sql, parameters)
+            return [WaitingVersion(row.pool, row.version_id, row.rank, row.waited_seconds) for row in rows]
 
     def claim(self, pool: str, version_id: str, *, limit: int, budget: int) -> Claim:
         """Lease up to `limit` waiting predictions of one version whose costs fit `budget`, at least one."""
@@ -238,8 +265,8 @@ class Leases:
             "budget": budget,
             "step": PRIORITY_STEP,
         }
-        with driver(self._engine) as cursor:
-            rows = cursor.execute(self._claim_sql, parameters).fetchall()
+        with driver(self._engine) as cursor, self._seat(cursor, pool) as has_seat:
+            rows = cursor.execute(self._claim_sql, parameters).fetchall() if has_seat else []
         leases = [
             Lease(
                 id=row.id,
@@ -258,6 +285,25 @@ class Leases:
             for row in rows
         ]
         return Claim(leases, more=bool(rows) and rows[0].more)
+
+    @contextmanager
+    def _seat(self, cursor: Cursor[Any], pool: str) -> Iterator[bool]:
+        """Whether this lane may claim of the pool meanwhile; a deployment has only so many seats."""
+        if not is_deployment(pool):
+            yield True
+            return
+        self._may_have_seats = True
+        parameters = {"pool": pool, "lane": self.lane}
+        with cursor.connection.transaction():
+            cursor.execute(self._lock_sql, parameters)
+            yield cursor.execute(self._take_seat_sql, parameters).fetchone() is not None
+
+    def leave_seats(self) -> None:
+        """Let other lanes run the deployments that this one has run: for a lane that holds nothing."""
+        if self._may_have_seats:
+            with self._engine.connect() as connection:
+                connection.execute(instances.LEAVE_SEATS, {"lane": self.lane})
+            self._may_have_seats = False
 
     def finish(self, outcomes: Sequence[Outcome]) -> list[Ended]:
         """End predictions, durably. Returns those whose lease still held; of the others nothing is kept."""

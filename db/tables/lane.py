@@ -23,5 +23,11 @@ class Lane(Base):
     resident: Mapped[list[str]] = mapped_column(
         ARRAY(Text), server_default="{}", comment="versions in memory"
     )
+    seats: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), server_default="{}", comment="pools of deployments of which it may hold predictions"
+    )
+    kept: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), server_default="{}", comment="versions that it keeps in memory for deployments"
+    )
     started_at: Mapped[CreatedAt]
     last_seen: Mapped[Moment] = mapped_column(server_default=func.now())

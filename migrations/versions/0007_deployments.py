@@ -42,7 +42,29 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_deployments_version_id"), "deployments", ["version_id"])
     op.create_index("uq_deployments_owner_name", "deployments", ["owner_key", "name_key"], unique=True)
+    op.add_column(
+        "lanes",
+        sa.Column(
+            "seats",
+            sa.ARRAY(sa.Text()),
+            server_default="{}",
+            nullable=False,
+            comment="pools of deployments of which it may hold predictions",
+        ),
+    )
+    op.add_column(
+        "lanes",
+        sa.Column(
+            "kept",
+            sa.ARRAY(sa.Text()),
+            server_default="{}",
+            nullable=False,
+            comment="versions that it keeps in memory for deployments",
+        ),
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("lanes", "kept")
+    op.drop_column("lanes", "seats")
     op.drop_table("deployments")

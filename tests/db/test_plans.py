@@ -46,6 +46,7 @@ def scans(plan: dict[str, Any], table: str) -> Iterator[tuple[str, str | None]]:
         yield from scans(child, table)
 
 
+WAITING_IN = {"pool": POOL, "first": f"{POOL}@", "last": f"{POOL}@~", "lane": "l"}
 CLAIM = {"lane": "l", "pool": POOL, "version": "v1", "limit": 32, "budget": 100, "step": 1.0}
 OUTCOME = {"id": "0", "lane": "l", "attempt": 1, "status": "failed", "error": "e", "failure": "f"}
 NOTE_PROGRESS = {"ids": ["0"] * 8, "lanes": ["l"] * 8, "attempts": [1] * 8, "shares": [0.5] * 8}
@@ -56,7 +57,7 @@ FINISH = {"outcomes": json.dumps([OUTCOME] * 8), "lanes": ["l"]}
 @pytest.mark.parametrize(
     ("statement", "parameters", "index"),
     [
-        (leases._WAITING, {"pool": POOL}, "ix_queue_order"),
+        (leases._WAITING, WAITING_IN, "ix_queue_order"),
         (leases._CLAIM, CLAIM, "ix_queue_order"),
         (leases._FINISH, FINISH, "pk_queue"),
         (leases._NOTE_PROGRESS, NOTE_PROGRESS, "pk_queue"),
