@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import TextClause, text
 
-from db.states import Status
+from db.states import Event, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class Ended:
     waiter: str | None
     webhook: str | None
     logs: str = ""
+
+
+def wants(event: str) -> str:
+    """The SQL condition that the prediction `p` has its receiver told of an event, which is SQL itself."""
+    return f"(p.webhook IS NOT NULL AND (p.webhook_events IS NULL OR {event} = ANY(p.webhook_events)))"
 
 
 def ending(gone: str) -> TextClause:
@@ -53,11 +58,12 @@ def ending(gone: str) -> TextClause:
                 ))
             FROM gone g WHERE p.id = g.id
             RETURNING p.id, p.status, p.output, p.error, p.failure, p.attempts,
-                      p.started_at, p.completed_at, p.webhook, coalesce(p.logs, '') AS logs, g.waiter
+                      p.started_at, p.completed_at, coalesce(p.logs, '') AS logs, g.waiter,
+                      p.owner_id, CASE WHEN {wants(f"'{Event.COMPLETED}'")} THEN p.webhook END AS webhook
         ),
         told AS (
-            INSERT INTO webhook_deliveries (prediction_id, event, url)
-            SELECT id, 'completed', webhook FROM ended WHERE webhook IS NOT NULL
+            INSERT INTO webhook_deliveries (prediction_id, owner_id, event, url)
+            SELECT id, owner_id, '{Event.COMPLETED}', webhook FROM ended WHERE webhook IS NOT NULL
         )
         SELECT * FROM ended
         """

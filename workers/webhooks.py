@@ -1,4 +1,4 @@
-"""Telling receivers that their predictions have ended, again and again until they have heard it."""
+"""Telling receivers how their predictions go: in order, and of the end until they have heard it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import logging
 import random
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -20,10 +22,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import outbox
 from db.blob_urls import BlobUrls
 from db.documents import PredictionRecord, prediction_document
-from db.outbox import Delivery
+from db.outbox import Attempt, Delivery
+from db.states import Event, Status
 from db.stream_urls import StreamUrls
+from db.webhook_secrets import make_secret
 from workers.addresses import ForbiddenUrl
 from workers.outbound import Answer, NoAnswer, OutboundClient
+from workers.signatures import signature_headers
 
 logger = logging.getLogger(__name__)
 
@@ -106,25 +111,45 @@ class Deliverer:
             logger.warning("the outbox cannot be read: %s", error)
 
     def _deliver(self, delivery: Delivery) -> None:
-        if delivery.prediction is None:
-            self._give_up(delivery, "The prediction has been deleted.")
+        prediction = delivery.prediction
+        if prediction is not None and _is_overtaken(delivery, prediction):
+            outbox.drop(self._engine, delivery)
             return
-        try:
-            answer = self._client.post(delivery.url, self._body(delivery.prediction), HEADERS)
-        except ForbiddenUrl as error:
-            self._give_up(delivery, f"The URL {error}.")
-        except NoAnswer as error:
-            self._try_again(delivery, f"No answer: {error}.")
-        else:
-            self._note(delivery, answer)
+        attempt = self._attempt(delivery, prediction)
+        if attempt.error is None:
+            outbox.delivered(self._engine, delivery, attempt)
+            return
+        wait = self._retry_seconds_after(delivery, attempt)
+        if wait is None:
+            logger.warning(
+                "webhook %s of %s given up: %s", delivery.event, delivery.prediction_id, attempt.error
+            )
+        outbox.failed(self._engine, delivery, attempt, retry_seconds=wait)
 
-    def _note(self, delivery: Delivery, answer: Answer) -> None:
-        if 200 <= answer.status < 300:
-            outbox.delivered(self._engine, delivery, status=answer.status)
-        elif answer.status == HTTPStatus.GONE:
-            self._give_up(delivery, "The receiver answered 410 (gone).", answer.status)
+    def _attempt(self, delivery: Delivery, prediction: PredictionRecord | None) -> Attempt:
+        if prediction is None:
+            return Attempt("The prediction has been deleted.", is_final=True)
+        # Who asks for it again, after that answer, gets it.
+        if delivery.is_unwanted and delivery.attempts == 1:
+            return Attempt("The receiver has answered 410 (gone) to an earlier event.", is_final=True)
+        secrets = delivery.secrets or make_secret(self._engine, delivery.owner_id)
+        if not secrets:
+            return Attempt("The account that asked for it does not exist any more.", is_final=True)
+        body = self._body(_as_started(prediction) if delivery.event == Event.START else prediction)
+        return self._send(delivery, body, secrets)
+
+    def _send(self, delivery: Delivery, body: bytes, secrets: Sequence[str]) -> Attempt:
+        headers = HEADERS | signature_headers(secrets, delivery.id, body, at=int(time.time()))
+        began_at = time.perf_counter()
+        try:
+            answer = self._client.post(delivery.url, body, headers)
+        except ForbiddenUrl as error:
+            attempt = Attempt(f"The URL {error}.", is_final=True)
+        except NoAnswer as error:
+            attempt = Attempt(f"No answer: {error}.")
         else:
-            self._try_again(delivery, _reason(answer.status), answer)
+            attempt = _judged(answer)
+        return replace(attempt, milliseconds=round((time.perf_counter() - began_at) * 1000))
 
     def _body(self, prediction: PredictionRecord) -> bytes:
         document = prediction_document(
@@ -132,20 +157,50 @@ class Deliverer:
         )
         return msgspec.json.encode(document)
 
-    def _give_up(self, delivery: Delivery, error: str, status: int | None = None) -> None:
-        logger.warning("webhook of %s given up: %s", delivery.prediction_id, error)
-        outbox.failed(self._engine, delivery, error=error, status=status, retry_seconds=None)
-
-    def _try_again(self, delivery: Delivery, error: str, answer: Answer | None = None) -> None:
-        status = None if answer is None else answer.status
+    def _retry_seconds_after(self, delivery: Delivery, attempt: Attempt) -> float | None:
+        """How long to wait for the next attempt; None where there is none. Only the end is told again."""
+        if attempt.is_final or delivery.event != Event.COMPLETED:
+            return None
         if delivery.attempts > len(self._retry_seconds):
-            self._give_up(delivery, error, status)
-            return
+            return None
         wait = self._retry_seconds[delivery.attempts - 1]
         wait *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing
-        if answer is not None:
-            wait = max(wait, retry_after_seconds(answer.headers.get("retry-after", "")))
-        outbox.failed(self._engine, delivery, error=error, status=status, retry_seconds=wait)
+        return max(wait, attempt.retry_after_seconds)
+
+
+def _is_overtaken(delivery: Delivery, prediction: PredictionRecord) -> bool:
+    """Whether it is news that the end has made old before it was told."""
+    is_news = delivery.event in (Event.OUTPUT, Event.LOGS) and delivery.attempts == 1
+    return is_news and prediction.completed_at is not None
+
+
+def _as_started(prediction: PredictionRecord) -> PredictionRecord:
+    """The prediction as it was when a lane began, whatever has become of it since."""
+    return replace(
+        prediction,
+        status=Status.PROCESSING,
+        output=None,
+        logs="",
+        error=None,
+        failure=None,
+        progress=None,
+        completed_at=None,
+    )
+
+
+def _judged(answer: Answer) -> Attempt:
+    """What an answer means: 2xx that it was heard, 410 that no more is wanted."""
+    status = answer.status
+    if 200 <= status < 300:
+        return Attempt(status=status)
+    if status == HTTPStatus.GONE:
+        return Attempt("The receiver answered 410 (gone).", status=status, is_final=True)
+    hint = "; redirects are not followed" if 300 <= status < 400 else ""
+    return Attempt(
+        f"The receiver answered {status}{hint}.",
+        status=status,
+        retry_after_seconds=retry_after_seconds(answer.headers.get("retry-after", "")),
+    )
 
 
 def retry_after_seconds(header: str) -> float:
@@ -158,8 +213,3 @@ def retry_after_seconds(header: str) -> float:
     except (TypeError, ValueError):
         return 0.0
     return min(max(seconds, 0.0), RETRY_AFTER_MAX_SECONDS)
-
-
-def _reason(status: int) -> str:
-    hint = "; redirects are not followed" if 300 <= status < 400 else ""
-    return f"The receiver answered {status}{hint}."

@@ -12,7 +12,7 @@ class WebhookAttempt(Base):
     __tablename__ = "webhook_attempts"
 
     delivery_id: Mapped[Key] = mapped_column(ForeignKey("webhook_deliveries.id", ondelete="CASCADE"))
-    attempt: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
     status: Mapped[int | None] = mapped_column(SmallInteger)
     error: Mapped[str | None] = mapped_column(Text)
     milliseconds: Mapped[int] = mapped_column(Integer)
