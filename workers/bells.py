@@ -1,4 +1,4 @@
-"""Ringing the bell of a pool: "there is work", said to whichever lane is idle."""
+"""Ringing the bell of a pool: "there is work", said to whichever lane of its model type is idle."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import redis
 import redis.asyncio
 
+from db.pools import model_type_of
 from workers.messages import MAX_BELLS, RING_SCRIPT, bell
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class Bells:
         """Ring once for each pool; False when Redis cannot be reached."""
         try:
             for pool in pools:
-                self._ring(keys=[pool], args=[bell(pool), MAX_BELLS])
+                self._ring(keys=[name := model_type_of(pool)], args=[bell(name), MAX_BELLS])
         except redis.RedisError as error:
             logger.warning("the bell could not be rung: %s", error)
             return False
@@ -62,7 +63,8 @@ class GatewayBells:
         try:
             while self._wanted:
                 pools, self._wanted = self._wanted, set()
-                rung = [await self._ring(keys=[pool], args=[bell(pool), MAX_BELLS]) for pool in pools]
+                names = map(model_type_of, pools)
+                rung = [await self._ring(keys=[name], args=[bell(name), MAX_BELLS]) for name in names]
                 if not any(rung):
                     await asyncio.sleep(ENOUGH_SECONDS)
             self._note(reachable=True)

@@ -21,6 +21,7 @@ from workers.finishing import Finisher
 from workers.inputs import InputFiles
 from workers.outputs import outcome_of
 from workers.residency import Residency, Resident
+from workers.turns import Turns
 from workers.work import Job, Work, prepare
 
 logger = logging.getLogger(__name__)
@@ -45,11 +46,12 @@ SETTLE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Leases of one version, prepared where the version was loaded; `more` of it were waiting.
+    """Leases of one version and pool, prepared where the version was loaded; `more` of it were waiting.
 
     `lingered` tells that the lane has waited for others, as the version asks it to.
     """
 
+    pool: str
     version_id: str
     leases: Sequence[Lease]
     prepared: Sequence[Job | Outcome] | None
@@ -58,7 +60,7 @@ class Batch:
 
 
 class Runner:
-    """Serves pools, one session at a time. Only one thread calls `serve`."""
+    """Serves pools and their deployments, one session at a time. Only one thread calls `serve`."""
 
     def __init__(
         self,
@@ -82,13 +84,15 @@ class Runner:
         self._affinity_seconds = affinity_seconds
         self._front = ThreadPoolExecutor(1, thread_name_prefix="front")
         self._leave_at = 0.0
+        self._turns = Turns()
         self._looked: dict[str, tuple[float, Sequence[WaitingVersion]]] = {}
         self._unsure = False
         self.work: Work | None = None
 
     def serve(self, pool: str) -> None:
-        """Work until nothing waits in this pool, the slice is over, or the worker is stopping."""
+        """Work until nothing waits in a model type's pools, the slice is over, or the worker is stopping."""
         self._leave_at = time.monotonic() + SLICE_SECONDS
+        self._turns.pass_on()
         try:
             self._settle()
             while (batch := self._next(pool)) is not None:
@@ -114,7 +118,7 @@ class Runner:
         try:
             resident = self._residency.acquire(batch.version_id)
         except ModelUnavailable as error:
-            self._refuse(pool, batch, Failure(FailureCode.MODEL_UNAVAILABLE, str(error)))
+            self._refuse(batch, Failure(FailureCode.MODEL_UNAVAILABLE, str(error)))
             return
         except (DBAPIError, PoolTimeout) as error:
             logger.warning("the database went away before a version was found: %s", error.args[0])
@@ -192,11 +196,11 @@ class Runner:
         self._finisher.submit([one for one in prepared if isinstance(one, Outcome)])
         return deque(one for one in prepared if isinstance(one, Job))
 
-    def _refuse(self, pool: str, batch: Batch, failure: Failure) -> None:
+    def _refuse(self, batch: Batch, failure: Failure) -> None:
         """Fail what waits for a version that cannot be loaded."""
         leases = list(batch.leases)
         if batch.more:
-            rest = self._leases.claim(pool, batch.version_id, limit=UNAVAILABLE_LIMIT, budget=UNLIMITED)
+            rest = self._leases.claim(batch.pool, batch.version_id, limit=UNAVAILABLE_LIMIT, budget=UNLIMITED)
             leases += rest.leases
         self._finisher.submit([outcome_of(lease, failure) for lease in leases])
 
@@ -220,20 +224,28 @@ class Runner:
         if batch is not None:
             return batch
         waiting = self._leases.waiting(pool)
-        chosen = self._choose(waiting)
         self._looked[pool] = (time.monotonic(), waiting)
-        if chosen is None or (only is not None and chosen.version_id != only.spec.id):
-            return None
-        resident = self._residency.peek(chosen.version_id)
+        while waiting:
+            chosen = self._choose(waiting)
+            if only is not None and chosen.version_id != only.spec.id:
+                return None
+            if batch := self._claim_chosen(chosen, limit, joining=only is not None):
+                return batch
+            # Others were faster, or have the last seats of the deployment.
+            waiting = [version for version in waiting if version.pool != chosen.pool]
+        return None
+
+    def _claim_chosen(self, chosen: WaitingVersion, limit: int, *, joining: bool) -> Batch | None:
+        pool, version_id = chosen.pool, chosen.version_id
+        resident = self._residency.peek(version_id)
         if resident is None:
             # One is enough to load it for; others may serve the rest meanwhile.
-            claim = self._leases.claim(pool, chosen.version_id, limit=1, budget=UNLIMITED)
-            return self._batch(pool, chosen.version_id, None, claim)
+            claim = self._leases.claim(pool, version_id, limit=1, budget=UNLIMITED)
+            return self._batch(pool, version_id, None, claim)
         linger_seconds = resident.linger_seconds - chosen.waited_seconds
-        joining = only is not None
         claim = self._gather(pool, resident, limit, joining=joining, linger=linger_seconds)
         lingered = linger_seconds > 0 and not joining
-        return self._batch(pool, chosen.version_id, resident, claim, lingered=lingered)
+        return self._batch(pool, version_id, resident, claim, lingered=lingered)
 
     def _claim_again(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
         """Claim of the one version that the last look has found, if that was just now: it saves a look."""
@@ -244,8 +256,8 @@ class Runner:
         resident = self._residency.peek(waiting[0].version_id)
         if resident is None or resident.linger_seconds or (only is not None and only is not resident):
             return None
-        claim = self._gather(pool, resident, limit, joining=only is not None)
-        return self._batch(pool, resident.spec.id, resident, claim)
+        claim = self._gather(waiting[0].pool, resident, limit, joining=only is not None)
+        return self._batch(waiting[0].pool, resident.spec.id, resident, claim)
 
     def _batch(
         self,
@@ -261,7 +273,7 @@ class Runner:
         if claim.more:
             self._bells.ring([pool])
         prepared = None if resident is None else prepare(resident, claim.leases, self._files)
-        return Batch(version_id, claim.leases, prepared, claim.more, lingered)
+        return Batch(pool, version_id, claim.leases, prepared, claim.more, lingered)
 
     def _gather(
         self, pool: str, resident: Resident, limit: int, *, joining: bool, linger: float = 0.0
@@ -288,13 +300,24 @@ class Runner:
                 break
         return Claim(leases, more)
 
-    def _choose(self, waiting: Sequence[WaitingVersion]) -> WaitingVersion | None:
-        """Loaded versions first, unless another one has waited for too long; in rank order otherwise."""
-        oldest = max(waiting, key=lambda version: version.waited_seconds, default=None)
-        if oldest is None or oldest.waited_seconds > self._affinity_seconds:
+    def _choose(self, waiting: Sequence[WaitingVersion]) -> WaitingVersion:
+        """Of the pool whose turn it is: what is loaded first, unless another version has waited for too long.
+
+        Nor does a pool get its turn for a version that is to be loaded, while others wait for loaded ones.
+        """
+        ready = [version for version in waiting if self._is_late(version) or self._is_loaded(version)]
+        pool = self._turns.of(version.pool for version in ready or waiting)
+        versions = [version for version in waiting if version.pool == pool]
+        oldest = max(versions, key=lambda version: version.waited_seconds)
+        if self._is_late(oldest):
             return oldest
-        loaded = (version for version in waiting if self._residency.peek(version.version_id))
-        return next(loaded, waiting[0])
+        return next(filter(self._is_loaded, versions), versions[0])
+
+    def _is_late(self, version: WaitingVersion) -> bool:
+        return version.waited_seconds > self._affinity_seconds
+
+    def _is_loaded(self, version: WaitingVersion) -> bool:
+        return self._residency.peek(version.version_id) is not None
 
     def _settle(self) -> None:
         """Store what is left; after trouble, give back whatever this lane holds without knowing.
@@ -303,10 +326,13 @@ class Runner:
         nobody else would take back what a living lane holds.
         """
         self._finisher.drain()
-        while (self._unsure or self._finisher.has_given_up) and not self._stopping():
+        while not self._stopping():
             try:
-                self._leases.release()
-                self._unsure = self._finisher.has_given_up = False
+                if self._unsure or self._finisher.has_given_up:
+                    self._leases.release()
+                    self._unsure = self._finisher.has_given_up = False
+                self._leases.leave_seats()
+                return
             except (DBAPIError, PoolTimeout) as error:
                 logger.warning("leases cannot be settled now: %s", error.args[0])
                 time.sleep(SETTLE_SECONDS)
