@@ -14,7 +14,7 @@ from api.requests import PRINCIPAL
 if TYPE_CHECKING:
     from api.gateway import Gateway
 
-__all__ = ["Principal", "authenticate", "identify"]
+__all__ = ["Principal", "authenticate", "credential_of", "identify"]
 
 _SCHEMES = ("bearer", "token")
 
@@ -27,7 +27,7 @@ async def authenticate(request: Request) -> Principal:
     """
     gateway: Gateway = request.app.state.gateway
     try:
-        credential = _credential(request.headers.get("authorization"))
+        credential = credential_of(request)
         principal = gateway.credentials.remembered(credential)
     except Unauthorized:
         await limit(request, None, RouteClass.READ)
@@ -44,8 +44,9 @@ async def identify(request: Request) -> Principal | None:
     return await authenticate(request) if "authorization" in request.headers else None
 
 
-def _credential(header: str | None) -> str:
-    scheme, _, credential = (header or "").partition(" ")
+def credential_of(request: Request) -> str:
+    """The token in the Authorization header, valid or not. Raises `Unauthorized` where there is none."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     credential = credential.strip()
     if scheme.lower() not in _SCHEMES or not credential:
         raise Unauthorized("a token is needed: Authorization: Bearer <token>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from db.blob_urls import BlobUrls
+from db.states import Event
 from db.stream_urls import StreamUrls
 
 
@@ -18,7 +20,8 @@ class PredictionRecord:
 
     While a lane works on it, `status` is `processing`, `started_at` is when the lane claimed it, `output`
     and `logs` are what it has come to, and `progress` is how far it has come, 0 to 1, where its model can
-    tell.
+    tell. While it waits, `pool` and `rank` are its place in the queue. `webhook_events` are null for all of
+    them, `deadline_at` is the client's own deadline, and `data_removed` tells that input and output are gone.
     """
 
     id: str
@@ -38,6 +41,13 @@ class PredictionRecord:
     completed_at: datetime | None
     progress: float | None = None
     logs: str = ""
+    source: str = "api"
+    deployment: str | None = None
+    webhook_events: Sequence[str] | None = None
+    deadline_at: datetime | None = None
+    data_removed: bool = False
+    pool: str | None = None
+    rank: float | None = None
 
 
 # To be read with `SELECT {RECORD_COLUMNS} FROM … p {RECORD_JOINS}`, `p` being `predictions`.
@@ -48,7 +58,9 @@ RECORD_COLUMNS = """
     coalesce(q.attempt, p.attempts) AS attempts,
     p.created_at, coalesce(p.started_at, q.claimed_at) AS started_at, p.completed_at,
     CASE WHEN q.lane IS NOT NULL THEN q.progress END AS progress,
-    coalesce(p.logs, so_far.logs, '') AS logs
+    coalesce(p.logs, so_far.logs, '') AS logs,
+    p.source, p.deployment, p.webhook_events, p.deadline_at, p.data_removed,
+    CASE WHEN q.lane IS NULL THEN q.pool END AS pool, CASE WHEN q.lane IS NULL THEN q.rank END AS rank
 """
 RECORD_JOINS = """
     LEFT JOIN models m ON m.id = p.model_id
@@ -70,14 +82,14 @@ def prediction_document(
     """The JSON object for clients. Times are ISO 8601 in UTC, `metrics` are in seconds.
 
     Its own files are there by their URLs. `base_url` has no slash at its end. `predict_time` is missing
-    where no lane had begun.
+    where no lane had begun; `model` is the model's id once the model is deleted, since clients expect a word.
     """
     here = f"{base_url}/v1/predictions/{record.id}"
     document = {
         "id": record.id,
         "status": record.status,
         "model_id": record.model_id,
-        "model": record.model,
+        "model": record.model or record.model_id,
         "version": record.version_id,
         "input": blob_urls.rendered(record.input, "inputs", record.id, base_url=base_url),
         "output": blob_urls.rendered(record.output, "predictions", record.id, base_url=base_url),
@@ -85,6 +97,8 @@ def prediction_document(
         "error": record.error,
         "failure": record.failure,
         "attempts": record.attempts,
+        "source": record.source,
+        "data_removed": record.data_removed,
         "created_at": iso(record.created_at),
         "started_at": iso(record.started_at),
         "completed_at": iso(record.completed_at),
@@ -92,13 +106,19 @@ def prediction_document(
         "urls": {
             "get": here,
             "cancel": f"{here}/cancel",
+            "web": f"{base_url}/p/{record.id}",
             "stream": stream_urls.url(base_url, record.id),
         },
     }
     if record.progress is not None:
         document["progress"] = record.progress
+    if record.deployment is not None:
+        document["deployment"] = record.deployment
+    if record.deadline_at is not None:
+        document["deadline"] = iso(record.deadline_at)
     if record.webhook is not None:
         document["webhook"] = record.webhook
+        document["webhook_events_filter"] = list(record.webhook_events or Event)
     return document
 
 

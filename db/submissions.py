@@ -21,7 +21,9 @@ from db.tables.queue_entry import PRIORITY_STEP
 class Submission:
     """A prediction to be accepted: validated input as JSON text, and where it is to run.
 
-    `deadline_seconds` counts from acceptance; `digest` is the SHA-256 of the request, for its key.
+    `deadline_seconds` counts from acceptance, `deadline_at` is the client's own deadline: the sooner one
+    holds. `digest` is the SHA-256 of the request, for its key. `streams` has a text stored as the list of its
+    chunks. `webhook_events` are null for all. `deployment` is `owner/name`, and `pool` its pool then.
     """
 
     id: str
@@ -39,6 +41,11 @@ class Submission:
     priority: int = 0
     idempotency_key: str | None = None
     digest: bytes | None = None
+    source: str = "api"
+    streams: bool = False
+    deployment: str | None = None
+    webhook_events: Sequence[str] | None = None
+    deadline_at: datetime | None = None
 
 
 # One statement, so one transaction and one round trip for however many predictions. Ranks are start tags
@@ -50,10 +57,12 @@ WITH incoming AS (
     SELECT * FROM ROWS FROM (json_to_recordset(%s) AS (
         id text, owner_id text, version_id text, model_id text, pool text, input text,
         created_at timestamptz, webhook text, request_id text, waiter text, deadline_seconds float8,
-        cost int, priority int, idempotency_key text, digest text)
+        cost int, priority int, idempotency_key text, digest text, source text, streams bool,
+        deployment text, webhook_events text[], deadline_at timestamptz)
     ) WITH ORDINALITY AS t(
         id, owner_id, version_id, model_id, pool, input, created_at, webhook, request_id, waiter,
-        deadline_seconds, cost, priority, key, digest, place)
+        deadline_seconds, cost, priority, key, digest, source, streams, deployment, webhook_events,
+        deadline_at, place)
 ),
 keyed AS (
     INSERT INTO idempotency_keys (owner_id, key, prediction_id, digest)
@@ -62,8 +71,10 @@ keyed AS (
     ON CONFLICT DO NOTHING RETURNING prediction_id
 ),
 stored AS (
-    INSERT INTO predictions (id, owner_id, version_id, model_id, input, webhook, request_id, created_at)
-    SELECT id, owner_id, version_id, model_id, input::json, webhook, request_id, created_at
+    INSERT INTO predictions (id, owner_id, version_id, model_id, input, webhook, request_id, created_at,
+                             source, streams, deployment, webhook_events, deadline_at)
+    SELECT id, owner_id, version_id, model_id, input::json, webhook, request_id, created_at,
+           source, streams, deployment, webhook_events, deadline_at
     FROM incoming WHERE key IS NULL OR id IN (SELECT prediction_id FROM keyed)
     ON CONFLICT DO NOTHING RETURNING id
 ),
@@ -83,7 +94,7 @@ clock AS (
 )
 INSERT INTO queue (id, pool, version_id, owner_id, rank, priority, cost, deadline_at, waiter)
 SELECT a.id, a.pool, a.version_id, a.owner_id, clock.start + a.ahead + a.priority * {PRIORITY_STEP}::float8,
-       a.priority, a.cost, now() + make_interval(secs => a.deadline_seconds), a.waiter
+       a.priority, a.cost, least(now() + make_interval(secs => a.deadline_seconds), a.deadline_at), a.waiter
 FROM accepted a JOIN clock USING (pool, owner_id)
 RETURNING id
 """

@@ -12,27 +12,36 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api.access import Creator, Reader
-from api.auth import authenticate
+from api.auth import authenticate, credential_of
 from api.credentials import Principal
 from api.errors import Invalid
 from api.gateway import gateway_of
 from api.limits import RouteClass, limit
 from api.pages import MAX_LIMIT, CursorQuery, LimitQuery, page
-from api.schemas.predictions import CREATE_SCHEMA, Prediction, PredictionCreate, PredictionPage
+from api.preferences import cancel_after, hold
+from api.schemas.predictions import (
+    CREATE_OF_MODEL_SCHEMA,
+    CREATE_SCHEMA,
+    Prediction,
+    PredictionCreate,
+    PredictionPage,
+)
 from api.services import predictions
 from api.services.inputs import Upload
+from api.services.submitting import Terms, Via
 from api.urls import base_url
 from db.documents import PredictionRecord, prediction_document
 from db.states import Status
 
-router = APIRouter(prefix="/v1/predictions", tags=["predictions"])
+router = APIRouter(tags=["predictions"])
 
 _decoder = msgspec.json.Decoder(PredictionCreate)
 _encoder = msgspec.json.Encoder()
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
 _AT = re.compile(r" - at `\$\.?([^`[]*)[^`]*`$")
-_WAIT = re.compile(r'(?:^|[,;\s])wait(?:\s*=\s*"?(\d{1,6})"?)?(?:$|[,;\s])', re.IGNORECASE)
+REDACTED = b"[redacted]"
+PATH = "/v1/predictions"
 
 
 # How creating a prediction is described, in whichever form it is asked for.
@@ -53,49 +62,98 @@ HEADERS: list[dict[str, Any]] = [
         "schema": {"type": "string"},
         "description": "The same key gives the same prediction, also after it has ended.",
     },
+    {
+        "name": "Cancel-After",
+        "in": "header",
+        "schema": {"type": "string", "examples": ["30", "30s", "5m", "1h30m45s"]},
+        "description": "Cancel it unless it has ended by then; five seconds at least.",
+    },
 ]
 
 
-# Read by hand, and reached by api.shortcut: this route sets the pace of the gateway.
-@router.post(
-    "",
-    status_code=201,
-    responses=CREATED,
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": CREATE_SCHEMA}}},
+def described(schema: dict[str, Any]) -> dict[str, Any]:
+    """What FastAPI is told of a route that reads such a body by hand."""
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "parameters": HEADERS,
         "security": [{"HTTPBearer": []}],
-    },
-)
+    }
+
+
+# Read by hand, and reached by api.shortcut: this route sets the pace of the gateway.
+@router.post(PATH, status_code=201, responses=CREATED, openapi_extra=described(CREATE_SCHEMA))
 async def create(request: Request) -> Response:
     """Ask for a prediction. It is durable when this answers; a worker will run it."""
     principal = await authenticate(request)
     await limit(request, principal, RouteClass.CREATE)
-    return await created(request, principal, read_body(await request.body()))
+    return await created(request, principal, read_body(request, await request.body()))
+
+
+@router.post(
+    "/v1/models/{owner}/{name}/predictions",
+    status_code=201,
+    responses=CREATED,
+    openapi_extra=described(CREATE_OF_MODEL_SCHEMA),
+)
+async def create_of_model(request: Request, owner: str, name: str) -> Response:
+    """Ask for a prediction of a model's latest version, or of the one that the body names."""
+    principal = await authenticate(request)
+    await limit(request, principal, RouteClass.CREATE)
+    body = read_body(request, await request.body())
+    given = next((field for field in ("model", "model_id") if getattr(body, field) is not None), None)
+    if given is not None:
+        raise Invalid([(given, "is said by the URL already")])
+    model = f"{owner}/{name}"
+    version = await predictions.version_of(gateway_of(request), principal, model, body.version)
+    return await created(request, principal, msgspec.structs.replace(body, version=version))
+
+
+@router.put(
+    PATH + "/{prediction_id}", status_code=201, responses=CREATED, openapi_extra=described(CREATE_SCHEMA)
+)
+async def put(request: Request, prediction_id: str) -> Response:
+    """Ask for a prediction by an id of one's own: the same id stands for the same prediction from then on."""
+    principal = await authenticate(request)
+    await limit(request, principal, RouteClass.CREATE)
+    key = predictions.key_of(prediction_id)
+    return await created(request, principal, read_body(request, await request.body()), key=key)
 
 
 async def created(
-    request: Request, principal: Principal, body: PredictionCreate, uploads: Sequence[Upload] = ()
+    request: Request,
+    principal: Principal,
+    body: PredictionCreate,
+    uploads: Sequence[Upload] = (),
+    *,
+    key: str | None = None,
+    via: Via | None = None,
 ) -> Response:
-    """Create a prediction as the request's headers say, and answer with it."""
+    """Create a prediction as the request's headers say, and answer with it.
+
+    `key` is one instead of the Idempotency-Key; `via` is the deployment that it comes through.
+    """
     gateway = gateway_of(request)
-    wait_seconds = _wait_seconds(request, gateway.settings.wait_seconds_max)
-    key = request.headers.get("idempotency-key")
-    record = await predictions.create(
-        gateway, principal, body, uploads=uploads, key=key, wait_seconds=wait_seconds
+    held = hold(request.headers, most_seconds=gateway.settings.wait_seconds_max)
+    terms = Terms(
+        key=key or request.headers.get("idempotency-key"),
+        hold_seconds=held.seconds if held else None,
+        cancel_after=cancel_after(request.headers),
+        uploads=uploads,
+        via=via,
     )
-    status = 202 if wait_seconds and record.completed_at is None else 201
+    record = await predictions.create(gateway, principal, body, terms)
+    status = 202 if held and record.completed_at is None else 201
     if status == 202:
         # Clients of Replicate take any other word for the end.
-        record = replace(record, status=Status.STARTING, started_at=None)
+        record = replace(record, status=Status.STARTING, started_at=None, output=None)
     document = _document(request, record)
     headers = {"location": document["urls"]["get"]}
-    if wait_seconds:
-        headers["preference-applied"] = f"wait={wait_seconds:g}"
+    if held:
+        headers["preference-applied"] = held.applied
     return Response(_encoder.encode(document), status, headers, media_type="application/json")
 
 
-@router.get("", response_model=PredictionPage)
+@router.get(PATH, response_model=PredictionPage)
 async def browse(
     request: Request, principal: Reader, cursor: CursorQuery, limit: LimitQuery = MAX_LIMIT
 ) -> Response:
@@ -106,22 +164,24 @@ async def browse(
     return Response(_encoder.encode(answer), media_type="application/json")
 
 
-@router.get("/{prediction_id}", response_model=Prediction)
+@router.get(PATH + "/{prediction_id}", response_model=Prediction)
 async def get(request: Request, principal: Reader, prediction_id: str) -> Response:
     """A prediction as it is now."""
     record = await predictions.get(gateway_of(request), principal, prediction_id)
     return _answer(request, record)
 
 
-@router.post("/{prediction_id}/cancel", response_model=Prediction)
+@router.post(PATH + "/{prediction_id}/cancel", response_model=Prediction)
 async def cancel(request: Request, principal: Creator, prediction_id: str) -> Response:
     """Cancel a prediction, waiting or running. One that has ended is answered as it is."""
     record = await predictions.cancel(gateway_of(request), principal, prediction_id)
     return _answer(request, record)
 
 
-def read_body(body: bytes) -> PredictionCreate:
-    """What a client asks for. Raises `Invalid`."""
+def read_body(request: Request, body: bytes) -> PredictionCreate:
+    """What a client asks for, without the token that it calls with. Raises `Invalid`."""
+    # Some send theirs along as input, where it would be stored and shown.
+    body = body.replace(credential_of(request).encode(), REDACTED)
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -140,14 +200,6 @@ def _field_error(message: str) -> tuple[str, str]:
     sentence = _AT.sub("", message)
     sentence = sentence[:1].lower() + sentence[1:]
     return (at[1] if at and at[1] else "body"), f"is wrong: {sentence}"
-
-
-def _wait_seconds(request: Request, most: float) -> float | None:
-    """How long `Prefer` asks to wait (RFC 7240), as far as the server lets it; None when it does not ask."""
-    asked = _WAIT.search(",".join(request.headers.getlist("prefer")))
-    if asked is None:
-        return None
-    return min(float(asked[1]), most) if asked[1] else most
 
 
 def _answer(request: Request, record: PredictionRecord) -> Response:

@@ -58,17 +58,17 @@ async def create(request: Request) -> Response:
     settings = gateway_of(request).settings
     form = request.form(max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=settings.body_limit_bytes)
     async with form as parts:
-        body = await _json_of(parts)
+        body = await _json_of(request, parts)
         uploads = await _uploads_of(parts, settings.max_input_bytes)
     return await created(request, principal, body, uploads)
 
 
-async def _json_of(parts: FormData) -> PredictionCreate:
+async def _json_of(request: Request, parts: FormData) -> PredictionCreate:
     given = parts.getlist(JSON_PART)
     if len(given) != 1:
         raise Invalid([(JSON_PART, "is required, once: the part with the JSON")])
     part = given[0]
-    return read_body(await part.read() if isinstance(part, UploadFile) else part.encode())
+    return read_body(request, await part.read() if isinstance(part, UploadFile) else part.encode())
 
 
 async def _uploads_of(parts: FormData, max_bytes: int) -> list[Upload]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from pydantic import BaseModel, Field
 
-from db.states import Status
+from db.states import Event, Status
 
 
 class PredictionCreate(msgspec.Struct, forbid_unknown_fields=True):
@@ -22,6 +22,14 @@ class PredictionCreate(msgspec.Struct, forbid_unknown_fields=True):
     version: str | None = None
     model: str | None = None
     webhook: str | None = None
+    webhook_events_filter: list[Event] | None = None
+    # What Replicate's stable Python client calls a webhook that hears of the end alone.
+    webhook_completed: str | None = None
+    stream: bool | None = None
+
+
+# Who asked for it: a program, or a person at the console.
+Source = Literal["api", "web"]
 
 
 class Urls(BaseModel):
@@ -29,6 +37,7 @@ class Urls(BaseModel):
 
     get: str
     cancel: str
+    web: str
     stream: str
 
 
@@ -45,7 +54,7 @@ class Prediction(BaseModel):
     id: str = Field(examples=["01k7uhm8btejrqq2hd9a21rpoj"])
     status: Status
     model_id: str
-    model: str | None = Field(description="owner/name")
+    model: str = Field(description="owner/name; the model's id once it is deleted.")
     version: str
     input: dict[str, Any]
     output: Any = None
@@ -60,8 +69,19 @@ class Prediction(BaseModel):
     completed_at: datetime | None = None
     metrics: Metrics
     logs: str
+    source: Source = "api"
+    data_removed: bool = Field(False, description="Whether input, output, logs and files are gone.")
+    deployment: str | None = Field(None, description="owner/name, where it came through one.")
+    deadline: datetime | None = Field(None, description="When it is canceled unless it has ended.")
+    queue_position: int | None = Field(
+        None, description="While it waits: how many are ahead; beyond a thousand, to a thousandth."
+    )
+    estimated_start: datetime | None = Field(
+        None, description="While it waits: when its turn comes at the pace of the last seconds."
+    )
     urls: Urls
     webhook: str | None = None
+    webhook_events_filter: list[Event] | None = None
 
 
 class PredictionPage(BaseModel):
@@ -81,8 +101,34 @@ CREATE_SCHEMA: dict[str, Any] = {
         "version": {"type": "string", "description": "A version's id, owner/name or owner/name:version."},
         "model": {"type": "string", "description": "owner/name: its latest version runs."},
         "input": {"type": "object", "description": "What the model's input schema asks for."},
-        "webhook": {"type": "string", "format": "uri", "description": "Told when the prediction ends."},
+        "webhook": {"type": "string", "format": "uri", "description": "Told how it goes, and when it ends."},
+        "webhook_events_filter": {
+            "type": "array",
+            "items": {"enum": list(Event)},
+            "description": "What the webhook hears of; everything by default.",
+        },
+        "webhook_completed": {
+            "type": "string",
+            "format": "uri",
+            "description": "The same as a webhook that hears of `completed` alone.",
+            "deprecated": True,
+        },
+        "stream": {
+            "type": "boolean",
+            "description": "Whether a text is the list of its chunks; by default, with `version`.",
+        },
     },
     "oneOf": [{"required": ["model_id"]}, {"required": ["version"]}, {"required": ["model"]}],
     "examples": [{"model": "demo/recital", "input": {"prompt": "Alice was", "max_new_tokens": 64}}],
+}
+
+# The same where the URL names the model.
+CREATE_OF_MODEL_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["input"],
+    "properties": {
+        name: described
+        for name, described in CREATE_SCHEMA["properties"].items()
+        if name not in ("model_id", "model")
+    },
 }

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Sequence
+import re
 from dataclasses import replace
-from datetime import UTC, datetime
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.backlog import BacklogFull
 from api.credentials import Principal
 from api.errors import Invalid, Unavailable
-from api.logs import request_id
 from api.schemas.predictions import PredictionCreate
-from api.services.input_schema import Examined
-from api.services.inputs import Taken, Upload, placed
-from api.services.versions import ResolvedVersion
+from api.services import submitting
+from api.services.inputs import placed
+from api.services.submitting import Terms
 from db import submissions
 from db.documents import PredictionRecord
 from db.errors import NotFound
@@ -25,47 +23,31 @@ from db.ids import ID_LENGTH, new_id
 from db.repositories import predictions
 from db.repositories.keyset import Cursor
 from db.repositories.transactions import read
-from db.states import TERMINAL, Status
-from db.submissions import Submission
-from workers.addresses import ForbiddenUrl, check_url
+from db.states import TERMINAL
 from workers.messages import News, news_of
 
 if TYPE_CHECKING:
     from api.gateway import Gateway
 
-MAX_KEY_LENGTH = 255
+_CLIENTS_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 async def create(
-    gateway: Gateway,
-    principal: Principal,
-    body: PredictionCreate,
-    *,
-    uploads: Sequence[Upload] = (),
-    key: str | None = None,
-    wait_seconds: float | None = None,
+    gateway: Gateway, principal: Principal, body: PredictionCreate, terms: Terms
 ) -> PredictionRecord:
-    """Accept a prediction, durably; with `wait_seconds`, return when it has ended or they have passed.
+    """Accept a prediction, durably; with `hold_seconds`, return when it has ended or they have passed.
 
-    With a `key` that this caller has used before, the prediction that it stands for. Raises `Invalid`,
+    With a key that this caller has used before, the prediction that it stands for. Raises `Invalid`,
     `NotFound`, `BacklogFull`, `IdempotencyMismatch` and `Unavailable`; nothing is stored then.
     """
-    version = await gateway.versions.resolve(_reference(body), principal)
-    values = placed(body.input, uploads, version.validator) if uploads else body.input
+    version = await gateway.versions.resolve(submitting.reference(body), principal)
+    values = placed(body.input, terms.uploads, version.validator) if terms.uploads else body.input
     examined = version.validator.examine(values)
-    _check(gateway, body, key)
+    submitting.check(gateway, body, terms)
     prediction_id = new_id()
-    taken = await gateway.inputs.take(prediction_id, examined, uploads)
-    submission = _submission(
-        gateway,
-        principal,
-        version,
-        examined,
-        taken,
-        body,
-        id=prediction_id,
-        key=key,
-        waits=bool(wait_seconds),
+    taken = await gateway.inputs.take(prediction_id, examined, terms.uploads)
+    submission = submitting.submission(
+        gateway, principal, version, examined, taken, body, terms, id=prediction_id
     )
     try:
         gateway.backlog.admit(submission.pool, principal.id)
@@ -73,59 +55,61 @@ async def create(
         known = await read(gateway.engine, lambda session: predictions.by_key(session, submission))
         if known is None:
             raise
-        return await _replay(gateway, principal, known, wait_seconds)
+        return await _replay(gateway, principal, known, terms.hold_seconds)
     await gateway.inputs.store(taken)
     with gateway.waiting.expect(submission.id) as future:
         accepted = await gateway.intake.accept(submission)
         if accepted.replayed:
             await gateway.inputs.discard(submission.id, taken)
-            return await _replay(gateway, principal, accepted.id, wait_seconds)
-        record = _accepted(submission, version, taken.values)
-        if not wait_seconds:
+            return await _replay(gateway, principal, accepted.id, terms.hold_seconds)
+        record = submitting.accepted_record(submission, version, taken.values)
+        if not terms.hold_seconds:
             return record
-        return await _awaited(gateway, principal, record, future, wait_seconds)
+        return await _awaited(gateway, principal, record, future, terms.hold_seconds)
 
 
-def _submission(
-    gateway: Gateway,
-    principal: Principal,
-    version: ResolvedVersion,
-    examined: Examined,
-    taken: Taken,
-    body: PredictionCreate,
-    *,
-    id: str,
-    key: str | None,
-    waits: bool,
-) -> Submission:
-    text = _text(taken.values)
-    identity = text if taken.identity is taken.values else _text(taken.identity)
-    return Submission(
-        id=id,
-        owner_id=principal.id,
-        version_id=version.version_id,
-        model_id=version.model_id,
-        pool=version.model_type,
-        input=text,
-        created_at=datetime.now(UTC),
-        webhook=body.webhook,
-        request_id=request_id.get(),
-        waiter=gateway.waiting.channel if waits else None,
-        deadline_seconds=gateway.settings.prediction_deadline_seconds,
-        cost=examined.cost,
-        idempotency_key=key,
-        digest=_digest(version, identity, body.webhook) if key else None,
-    )
+async def version_of(gateway: Gateway, principal: Principal, model: str, version: str | None) -> str:
+    """The reference of a model's version, or of its latest one. `model` is `owner/name`.
+
+    Raises `NotFound` for the model, and `Invalid` for a version that is not one of its own.
+    """
+    await gateway.versions.resolve(model, principal)
+    if version is None:
+        return model
+    reference = f"{model}:{version.rpartition(':')[2]}"
+    try:
+        await gateway.versions.resolve(reference, principal)
+    except NotFound:
+        raise Invalid([("version", f"is not one of {model}'s")]) from None
+    return reference
+
+
+def key_of(prediction_id: str) -> str:
+    """The idempotency key behind an id of the client's own. Raises `Invalid`."""
+    if _CLIENTS_ID.fullmatch(prediction_id) is None:
+        raise Invalid([("prediction_id", "must have 1 to 64 letters, digits, `-`, `_` or `.`")])
+    return f"put:{prediction_id}"
 
 
 async def get(gateway: Gateway, principal: Principal, prediction_id: str) -> PredictionRecord:
-    """A prediction of the caller's own, or anybody's for administrators. Raises `NotFound`."""
-    if len(prediction_id) != ID_LENGTH or not prediction_id.isalnum():
-        raise _not_found(prediction_id)
-    record = await read(gateway.engine, lambda session: predictions.by_id(session, prediction_id))
+    """A prediction of the caller's own, or anybody's for administrators, also by the id that a PUT gave it.
+
+    Raises `NotFound`.
+    """
+    record = await read(gateway.engine, lambda session: _find(session, principal, prediction_id))
     if record is None or not (principal.is_admin or record.owner_id == principal.id):
         raise _not_found(prediction_id)
     return record
+
+
+async def _find(session: AsyncSession, principal: Principal, prediction_id: str) -> PredictionRecord | None:
+    if _CLIENTS_ID.fullmatch(prediction_id) is None:
+        return None
+    if len(prediction_id) == ID_LENGTH:
+        record = await predictions.by_id(session, prediction_id)
+        if record is not None:
+            return record
+    return await predictions.by_key_alone(session, principal.id, key_of(prediction_id))
 
 
 async def browse(
@@ -145,81 +129,29 @@ async def cancel(gateway: Gateway, principal: Principal, prediction_id: str) -> 
     Raises `NotFound`.
     """
     record = await get(gateway, principal, prediction_id)
-    ended = await submissions.cancel(gateway.engine, prediction_id)
+    ended = await submissions.cancel(gateway.engine, record.id)
     if ended is None:
-        return record if record.status in TERMINAL else await get(gateway, principal, prediction_id)
+        return record if record.status in TERMINAL else await get(gateway, principal, record.id)
     news = news_of(ended)
     if ended.waiter is not None:
         await gateway.waiting.tell(ended.waiter, news)
     return _with(record, news)
 
 
-def _reference(body: PredictionCreate) -> str:
-    given = {
-        name: value for name in ("model_id", "version", "model") if (value := getattr(body, name)) is not None
-    }
-    if len(given) != 1:
-        message = (
-            "is required" if not given else f"says the same as {' and '.join(list(given)[1:])}: give one"
-        )
-        raise Invalid([(next(iter(given), "model"), message)])
-    return str(next(iter(given.values())))
-
-
-def _check(gateway: Gateway, body: PredictionCreate, key: str | None) -> None:
-    if body.webhook is not None:
-        try:
-            check_url(body.webhook, gateway.settings.outbound_allow_cidrs)
-        except ForbiddenUrl as error:
-            raise Invalid([("webhook", str(error))]) from None
-    if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isprintable()):
-        raise Invalid([("Idempotency-Key", f"must have 1 to {MAX_KEY_LENGTH} printable characters")])
-
-
-def _text(values: dict[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False, allow_nan=False)
-
-
-def _digest(version: ResolvedVersion, text: str, webhook: str | None) -> bytes:
-    return sha256("\0".join((version.version_id, text, webhook or "")).encode()).digest()
-
-
-def _accepted(
-    submission: Submission, version: ResolvedVersion, values: dict[str, object]
-) -> PredictionRecord:
-    return PredictionRecord(
-        id=submission.id,
-        owner_id=submission.owner_id,
-        model_id=submission.model_id,
-        model=f"{version.owner}/{version.name}",
-        version_id=submission.version_id,
-        status=Status.STARTING,
-        input=values,
-        output=None,
-        error=None,
-        failure=None,
-        webhook=submission.webhook,
-        attempts=0,
-        created_at=submission.created_at,
-        started_at=None,
-        completed_at=None,
-    )
-
-
 async def _replay(
-    gateway: Gateway, principal: Principal, prediction_id: str, wait_seconds: float | None
+    gateway: Gateway, principal: Principal, prediction_id: str, hold_seconds: float | None
 ) -> PredictionRecord:
     """The prediction that a key stands for; waited for as the first one was, if that is asked for."""
     with gateway.waiting.expect(prediction_id) as future:
-        watched = wait_seconds is not None and await submissions.watch(
+        watched = hold_seconds is not None and await submissions.watch(
             gateway.engine, prediction_id, waiter=gateway.waiting.channel
         )
         record = await get(gateway, principal, prediction_id)
         if record.status in TERMINAL:
             # An end is durable, with all before it.
             return record
-        if watched and wait_seconds is not None:
-            return await _awaited(gateway, principal, record, future, wait_seconds)
+        if watched and hold_seconds is not None:
+            return await _awaited(gateway, principal, record, future, hold_seconds)
         await gateway.intake.settle()
         return record
 
@@ -259,6 +191,7 @@ def _with(record: PredictionRecord, news: News) -> PredictionRecord:
         attempts=news.attempts,
         started_at=news.started_at,
         completed_at=news.completed_at,
+        logs=news.logs,
         progress=None,
     )
 

@@ -12,12 +12,23 @@ from db.submissions import Submission
 
 _ONE = text(f"SELECT {RECORD_COLUMNS} FROM predictions p {RECORD_JOINS} WHERE p.id = :id")
 
+_KEYED = text(
+    f"SELECT {RECORD_COLUMNS} FROM idempotency_keys k JOIN predictions p ON p.id = k.prediction_id"
+    f" {RECORD_JOINS} WHERE k.owner_id = :owner AND k.key = :key"
+)
+
 _KEY = text("SELECT prediction_id, digest FROM idempotency_keys WHERE owner_id = :owner AND key = :key")
 
 
 async def by_id(session: AsyncSession, prediction_id: str) -> PredictionRecord | None:
     """The prediction of this id, whoever owns it."""
     row = (await session.execute(_ONE, {"id": prediction_id})).first()
+    return None if row is None else read_record(row)
+
+
+async def by_key_alone(session: AsyncSession, owner_id: str, key: str) -> PredictionRecord | None:
+    """The prediction that an owner's idempotency key stands for, whatever was asked for by it."""
+    row = (await session.execute(_KEYED, {"owner": owner_id, "key": key})).first()
     return None if row is None else read_record(row)
 
 

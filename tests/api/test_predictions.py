@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from api.schemas.predictions import PredictionCreate
 from tests.api.asking import ECHO, add_model, ask, look, scalar
 from tests.api.conftest import BASE_URL, Serve, Served
 from tests.api.test_models import GPT2
@@ -139,9 +140,13 @@ async def test_the_description_of_the_api_names_the_body_and_both_answers(served
     described: dict[str, Any] = (await served.http.get("/openapi.json")).json()
     create = described["paths"]["/v1/predictions"]["post"]
     body = create["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"model_id", "version", "model", "input", "webhook"}
+    assert set(body["properties"]) == set(PredictionCreate.__struct_fields__)
     assert {"201", "202"} <= create["responses"].keys()
-    assert {parameter["name"] for parameter in create["parameters"]} == {"Prefer", "Idempotency-Key"}
+    assert {parameter["name"] for parameter in create["parameters"]} == {
+        "Prefer",
+        "Idempotency-Key",
+        "Cancel-After",
+    }
 
 
 async def test_a_model_that_is_gone_leaves_its_predictions_readable(served: Served) -> None:
@@ -152,5 +157,5 @@ async def test_a_model_that_is_gone_leaves_its_predictions_readable(served: Serv
     gone = await served.http.delete(f"/v1/models/{model['id']}", headers=root)
     assert gone.status_code == 204, gone.text
     left = await look(served, root, made["id"])
-    assert (left["model"], left["model_id"]) == (None, model["id"])
+    assert left["model"] == left["model_id"] == model["id"]
     await ask(served, root, status=404)

@@ -9,9 +9,7 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import text
-from starlette.requests import Request
 
-from api.routes.predictions import _wait_seconds
 from cli.valkey import EmbeddedValkey
 from tests.api.asking import add_model, ask, cancel, lane_by_hand, look, scalar, until_queued
 from tests.api.conftest import BASE_URL, Serve, Served
@@ -70,34 +68,6 @@ async def test_a_prediction_that_a_crash_has_swallowed_is_not_promised(served: S
             await connection.execute(text(f"DELETE FROM {table}"))
     refused = await asking
     assert "lost the prediction" in refused["detail"]
-
-
-@pytest.mark.parametrize(
-    ("prefer", "seconds"),
-    [
-        ([], None),
-        ([""], None),
-        (["respond-async"], None),
-        (["waiting=5"], None),
-        (["wait=soon"], None),
-        (["wait=-5"], None),
-        (["wait"], 60),
-        (["wait=0"], 0),
-        (["wait=5"], 5),
-        (["WAIT=5"], 5),
-        (['wait="5"'], 5),
-        (["wait = 5"], 5),
-        (["wait=9999"], 60),
-        (["wait=5, respond-async"], 5),
-        (["respond-async,wait=5"], 5),
-        (["respond-async; wait=5"], 5),
-        (["respond-async", "wait=5"], 5),
-    ],
-)
-async def test_the_preference_is_read_as_http_has_it(prefer: list[str], seconds: float | None) -> None:
-    headers = [(b"prefer", value.encode()) for value in prefer]
-    request = Request({"type": "http", "headers": headers})
-    assert _wait_seconds(request, 60) == seconds
 
 
 async def test_nobody_waits_longer_than_the_server_lets_them(serve: Serve) -> None:
