@@ -9,9 +9,10 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import errors
+from api.file_urls import FILES_PATH
 from api.gateway import open_gateway
 from api.requests import RequestMiddleware
-from api.routes import auth, blobs, docs, health, lanes, metrics, models, predictions, uploads
+from api.routes import auth, blobs, docs, files, health, lanes, metrics, models, predictions, uploads
 from api.settings import GatewaySettings
 from api.shortcut import Shortcut
 from db.settings import BlobSettings, DatabaseSettings
@@ -37,8 +38,12 @@ def create_app(
     )
     # The last one added stands first.
     app.add_middleware(Shortcut, endpoints={("POST", "/v1/predictions"): predictions.create})
-    app.add_middleware(RequestMiddleware, max_body_bytes=gateway.body_limit_bytes)
+    app.add_middleware(
+        RequestMiddleware,
+        max_body_bytes=gateway.body_limit_bytes,
+        max_bytes_of={FILES_PATH: gateway.upload_limit_bytes},
+    )
     errors.install(app)
-    for resource in (auth, models, lanes, predictions, uploads, blobs, health, metrics, docs):
+    for resource in (auth, models, lanes, predictions, uploads, files, blobs, health, metrics, docs):
         app.include_router(resource.router)
     return app

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from api.backlog import Backlog
 from api.credentials import Credentials, Signer
+from api.file_urls import FileUrls
 from api.intake import Intake
 from api.limits import Limiter
 from api.passwords import Passwords
@@ -50,6 +51,7 @@ class Gateway:
     waiting: Waiting
     blobs: Blobs
     blob_urls: BlobUrls
+    file_urls: FileUrls
     stream_urls: StreamUrls
     inputs: InputFiles
 
@@ -99,6 +101,7 @@ async def open_gateway(
             waiting=waiting,
             blobs=blobs,
             blob_urls=blob_urls,
+            file_urls=FileUrls(secret_key),
             stream_urls=StreamUrls(secret_key),
             inputs=inputs,
         )

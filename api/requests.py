@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -25,20 +26,23 @@ RATE_LIMIT = "augury.rate_limit"
 class RequestMiddleware:
     """Stands before every request. Pure ASGI: Starlette's BaseHTTPMiddleware costs several times as much."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_bytes_of: Mapping[str, int]) -> None:
+        """`max_bytes_of` has the paths whose bodies may be of another size than `max_body_bytes`."""
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._max_bytes_of = max_bytes_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        exchange = _Exchange(scope, receive, send, _id_of(headers), self._max_body_bytes)
+        max_body_bytes = self._max_bytes_of.get(scope["path"], self._max_body_bytes)
+        exchange = _Exchange(scope, receive, send, _id_of(headers), max_body_bytes)
         request_id.set(exchange.id)
         try:
-            if _declared_bytes(headers) > self._max_body_bytes:
-                raise BodyTooLarge(self._max_body_bytes)
+            if _declared_bytes(headers) > max_body_bytes:
+                raise BodyTooLarge(max_body_bytes)
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
             if exchange.status:  # too late for another answer: the server cuts the connection

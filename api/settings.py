@@ -51,6 +51,13 @@ class GatewaySettings(InputSettings):
     max_body_bytes: int | None = Field(
         None, ge=1024, description="The largest request body; by default the largest file fits in as base64."
     )
+    file_limit_bytes: int = Field(
+        100 * MEBIBYTE, ge=1024, description="The largest file that POST /v1/files takes."
+    )
+    file_hours: float = Field(24, gt=0, le=10 * 365 * 24, description="How long an uploaded file is kept.")
+    output_files: Literal["url", "data"] = Field(
+        "url", description="How outputs show their files: by URLs, or in data: URIs where they are small."
+    )
     inline_input_bytes: int = Field(
         64 * 1024, ge=0, description="Larger files in the JSON of inputs move to the store of files."
     )
@@ -60,7 +67,9 @@ class GatewaySettings(InputSettings):
     prediction_deadline_seconds: float | None = Field(
         None, gt=0, description="How long a prediction may wait and run, from its acceptance."
     )
-    wait_seconds_max: float = Field(60, gt=0, description="The longest hold that `Prefer: wait` gets.")
+    wait_seconds_max: float = Field(
+        55, gt=0, description="The longest hold that `Prefer: wait` gets; clients give up after 60 seconds."
+    )
     metrics_public: bool = Field(
         False,
         description="Let everybody read /metrics; else administrators, whose token Prometheus can send.",
@@ -105,6 +114,11 @@ class GatewaySettings(InputSettings):
     def body_limit_bytes(self) -> int:
         """The largest request body, after the rule for what was left unsaid."""
         return self.max_body_bytes or self.max_input_bytes * 4 // 3 + MEBIBYTE
+
+    @property
+    def upload_limit_bytes(self) -> int:
+        """The largest body of an upload: its file, and the form around it."""
+        return self.file_limit_bytes + MEBIBYTE
 
     @property
     def registration_policy(self) -> Literal["open", "invite", "closed"]:

@@ -2,7 +2,8 @@
 
 A key is `predictions/<era>/<prediction id>/…` or `inputs/<era>/<prediction id>/…`, the era being the first
 characters of the id, which begin with its time: a folder holds what some nine hours have brought. A key is
-written once, and the type of what lies there is told by its extension.
+written once, and the type of what lies there is told by its extension. An upload is `files/<era>/<its id>`;
+its row tells its type.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
-from typing import Any, Literal
+from shutil import copyfileobj
+from typing import Any, Literal, Protocol
 
 from db.errors import NotFound, StorageUnavailable
 from db.settings import BlobSettings
 
-Kind = Literal["predictions", "inputs"]
+Kind = Literal["predictions", "inputs", "files"]
 
 # In the JSON of a prediction this stands before the key of a file in its place.
 REFERENCE_PREFIX = "blob:"
@@ -59,6 +62,15 @@ OTHER_MEDIA_TYPE = "application/octet-stream"
 # So that a store that is away costs seconds, not minutes: botocore's own timeouts are of a minute each.
 _S3_CONFIG = {"connect_timeout": 3, "read_timeout": 20, "retries": {"max_attempts": 1}}
 _S3_RETRIES = 2
+# S3 takes no smaller parts than 5 MiB of a file that comes in several.
+_S3_PART_BYTES = 8 << 20
+_COPIED_BYTES = 1 << 20
+
+
+class Readable(Protocol):
+    """What bytes are read from: a file, or something like it."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class InvalidKey(ValueError):
@@ -82,7 +94,7 @@ class Blob:
 
 
 def folder_of(kind: Kind, prediction_id: str) -> str:
-    """Where a prediction's files lie; a slash and a name make it a key."""
+    """Where a prediction's files lie; a slash and a name make it a key. An upload's own id makes its key."""
     return f"{kind}/{prediction_id[:ERA_LENGTH]}/{prediction_id}"
 
 
@@ -133,14 +145,20 @@ class Blobs:
     def put(self, key: str, data: bytes) -> None:
         """Store bytes: whoever reads finds all of them or nothing."""
         path = self._path(key)
-        try:
-            with self._reaching(key):
-                if self.is_local:
-                    _write(Path(path), data)
-                else:
-                    self._files.pipe_file(path, data, ContentType=media_type_of(key))
-        except BlobNotFound:
-            raise BlobStoreUnavailable("there is no such bucket") from None
+        with self._storing(key):
+            if self.is_local:
+                _write(Path(path), BytesIO(data))
+            else:
+                self._files.pipe_file(path, data, ContentType=media_type_of(key))
+
+    def put_from(self, key: str, source: Readable) -> None:
+        """`put` what `source` has left to read, a chunk at a time."""
+        path = self._path(key)
+        with self._storing(key):
+            if self.is_local:
+                _write(Path(path), source)
+            else:
+                _upload(self._files.open(path, "wb", block_size=_S3_PART_BYTES), source)
 
     def size_bytes(self, key: str) -> int:
         """How long a file is. Raises `BlobNotFound`."""
@@ -179,6 +197,14 @@ class Blobs:
         return f"{self._root}/{key}"
 
     @contextmanager
+    def _storing(self, key: str) -> Iterator[None]:
+        try:
+            with self._reaching(key):
+                yield
+        except BlobNotFound:
+            raise BlobStoreUnavailable("there is no such bucket") from None
+
+    @contextmanager
     def _reaching(self, key: str) -> Iterator[None]:
         try:
             yield
@@ -190,16 +216,27 @@ class Blobs:
             raise BlobStoreUnavailable(f"{type(error).__name__}: {error}") from error
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, source: Readable) -> None:
     """Write, make durable, and only then give it its name: the row that tells of it is durable too."""
     unfinished = path.with_name(f".{path.name}.{token_hex(8)}")  # a name that no key has
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with unfinished.open("xb") as file:
-            file.write(data)
+            copyfileobj(source, file, _COPIED_BYTES)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
+        raise
+
+
+def _upload(target: Any, source: Readable) -> None:
+    """Copy to a file of s3fs. One that is closed is there, so what breaks off is discarded before."""
+    try:
+        copyfileobj(source, target, _COPIED_BYTES)
+        target.close()
+    except BaseException:
+        target.closed = True
+        target.discard()
         raise

@@ -1,4 +1,4 @@
-"""Deletes the files of predictions that are gone, in a thread of its own, since stores may be slow."""
+"""Deletes uploads that have expired and files of what is gone, in a thread of its own: stores may be slow."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Sweeper:
 
     def _sweep(self, expired_before: datetime) -> None:
         try:
+            retention.delete_expired_files(self._engine, self._blobs, stopping=self._closed.is_set)
             for kind in get_args(Kind):
                 for folder in retention.eras(self._blobs, kind, before=datetime.now(UTC) - ORPHAN_AGE):
                     if self._closed.is_set():
@@ -53,7 +54,7 @@ class Sweeper:
             logger.warning("files cannot be swept now; the next round goes on: %s", error.args[0])
 
     def _sweep_folder(self, folder: str, expired_before: datetime) -> None:
-        """Once for orphans; after that, predictions only go when they expire."""
+        """Once for orphans; after that, predictions only go when they expire, and uploads by their rows."""
         has_expired = folder.partition("/")[2] <= floor_id(expired_before)
         if has_expired or folder not in self._swept:
             deleted = retention.delete_orphans(
@@ -61,4 +62,4 @@ class Sweeper:
             )
             self._swept.add(folder)
             if deleted:
-                logger.info("deleted the files of %d predictions in %s", deleted, folder)
+                logger.info("deleted %d orphans in %s", deleted, folder)

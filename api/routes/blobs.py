@@ -18,12 +18,6 @@ from db.blobs import media_type_of
 router = APIRouter(prefix=BLOBS_PATH, tags=["files"])
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-# A model, or somebody's upload, has made these bytes: they may be looked at, and run nothing here.
-_HARMLESS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'; img-src 'self'; media-src 'self';"
-    " style-src 'unsafe-inline'",
-}
 
 
 class _Unsatisfiable(Exception):
@@ -49,7 +43,7 @@ def fetch(request: Request, _: Visitor, key: str, expires: str = "", signature: 
     size = gateway.blobs.size_bytes(key)
     # A key is written once, so it stands for its content.
     etag = f'"{sha256(key.encode()).hexdigest()[:32]}"'
-    headers = _HARMLESS | {
+    headers = blobs.HARMLESS | {
         "Accept-Ranges": "bytes",
         "Cache-Control": f"private, max-age={seconds_left}, immutable",
         "Content-Disposition": f'inline; filename="{PurePosixPath(key).name}"',

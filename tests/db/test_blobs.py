@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,30 @@ def test_what_is_stored_is_read_whole_or_in_part(blobs: Blobs) -> None:
     assert blobs.read(KEY) == b"0123456789"
     assert blobs.read(KEY, 2, 5) == b"234"
     assert blobs.read(KEY, 8) == b"89"
+
+
+@pytest.mark.parametrize("size", [0, 3, 20_000_000])
+def test_what_is_stored_from_a_file_is_the_same(blobs: Blobs, size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + b"end"[: size % 256]
+    blobs.put_from(KEY, BytesIO(content))
+    assert blobs.size_bytes(KEY) == len(content)
+    assert blobs.read(KEY) == content
+
+
+class Broken(BytesIO):
+    """A file that cannot be read to its end."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() > 10_000_000:
+            raise OSError("the disk has gone")
+        return super().read(size)
+
+
+def test_what_cannot_be_read_to_its_end_is_not_stored(blobs: Blobs) -> None:
+    with pytest.raises(BlobStoreUnavailable, match="the disk has gone"):
+        blobs.put_from(KEY, Broken(bytes(20_000_000)))
+    with pytest.raises(BlobNotFound):
+        blobs.size_bytes(KEY)
 
 
 def test_an_empty_file_is_a_file(blobs: Blobs) -> None:
@@ -142,6 +167,8 @@ def test_a_bucket_that_is_away_costs_no_more_than_seconds(
 ) -> None:
     with pytest.raises(BlobStoreUnavailable, match="no such bucket"):
         store("s3://no-such-bucket").put(KEY, b"x")
+    with pytest.raises(BlobStoreUnavailable, match="no such bucket"):
+        store("s3://no-such-bucket").put_from(KEY, BytesIO(b"x"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     began = time.monotonic()
     with pytest.raises(BlobStoreUnavailable):

@@ -8,10 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from db.blobs import Blobs, folder_of
 from db.ids import floor_id
 from db.settings import BlobSettings
+from db.tables import File
 from tests.stack import wait_until
 from tests.workers.workshop import Workshop
 from workers.sweeper import Sweeper
@@ -38,7 +41,8 @@ def put(blobs: Blobs, made_at: datetime) -> str:
 
 
 def exists(blobs: Blobs, key: str) -> bool:
-    return blobs.names(key.rpartition("/")[0]) != []
+    folder, _, name = key.rpartition("/")
+    return name in blobs.names(folder)
 
 
 def test_orphans_are_deleted_when_they_are_a_day_old(open_workshop: Open) -> None:
@@ -85,3 +89,43 @@ def test_a_store_that_comes_back_is_swept_in_the_next_round(
             return not exists(blobs, old)
 
         wait_until(is_swept, 5)
+
+
+def upload(workshop: Workshop, made_at: datetime, *, lasts: timedelta) -> str:
+    """A file that somebody uploaded then; its key."""
+    file_id = floor_id(made_at)
+    with Session(workshop.engine) as session:
+        session.add(
+            File(
+                id=file_id,
+                owner_id="somebody",
+                name="a.txt",
+                content_type="text/plain",
+                size=1,
+                sha256="",
+                md5="",
+                created_at=made_at,
+                expires_at=made_at + lasts,
+            )
+        )
+        session.commit()
+    workshop.blobs.put(folder_of("files", file_id), b"x")
+    return folder_of("files", file_id)
+
+
+def test_an_upload_goes_when_it_expires_and_not_before(open_workshop: Open) -> None:
+    workshop = open_workshop()
+    day = timedelta(days=1)
+    expired = [
+        upload(workshop, NOW - 0.1 * day, lasts=0.05 * day),
+        upload(workshop, NOW - 3 * day, lasts=day),
+    ]
+    kept = [upload(workshop, NOW, lasts=day), upload(workshop, NOW - 40 * day, lasts=50 * day)]
+    unfinished = folder_of("files", floor_id(NOW - 2 * day))
+    workshop.blobs.put(unfinished, b"x")
+    with sweeping(workshop, workshop.blobs) as sweeper:
+        sweeper.begin(expired_before=EXPIRED)
+        wait_until(lambda: not any(exists(workshop.blobs, key) for key in [*expired, unfinished]), 5)
+        assert all(exists(workshop.blobs, key) for key in kept)
+    with workshop.engine.connect() as connection:
+        assert set(connection.scalars(select(File.id))) == {key.rpartition("/")[2] for key in kept}

@@ -1,0 +1,117 @@
+"""The form that an upload comes in, as each of Replicate's clients writes it.
+
+All send the file as the part `content`. Python's 1.x has its metadata in a field with JSON, JavaScript's in a
+part of its own with JSON, and Python's 2.x in a field for each value, called `metadata[key]`, beside
+`filename` and `type`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from starlette.datastructures import FormData, UploadFile
+
+from api.errors import Invalid
+from api.services.files import NewFile
+
+MAX_NAME_BYTES = 255
+MAX_TYPE_LENGTH = 255
+MAX_METADATA_BYTES = 64 * 1024
+MAX_METADATA_DEPTH = 8
+OTHER_TYPE = "application/octet-stream"
+_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+( *;[ -~]*)?", re.ASCII)
+_METADATA = re.compile(r"metadata((?:\[[^\[\]]*\])+)")
+_KEY = re.compile(r"\[([^\[\]]*)\]")
+_FIELDS = ("content", "filename", "type", "metadata")
+
+
+async def read_form(parts: FormData) -> NewFile:
+    """What is to be kept. Its content is the part's, and is closed with the form. Raises `Invalid`."""
+    for name in parts:
+        if name not in _FIELDS and not _METADATA.fullmatch(name):
+            raise Invalid([(name, f"is not a known part: there are {', '.join(_FIELDS)}")])
+    content = _single(parts, "content")
+    if not isinstance(content, UploadFile):
+        raise Invalid([("content", "is required, as a file: a part with a filename")])
+    return NewFile(
+        content=content.file,
+        size=content.size or 0,
+        name=_name(_text(parts, "filename") or content.filename or "file"),
+        content_type=_content_type(_text(parts, "type") or content.content_type or OTHER_TYPE),
+        metadata=await _metadata(parts),
+    )
+
+
+def _single(parts: FormData, name: str) -> str | UploadFile | None:
+    given = parts.getlist(name)
+    if len(given) > 1:
+        raise Invalid([(name, "is given more than once")])
+    return given[0] if given else None
+
+
+def _text(parts: FormData, name: str) -> str | None:
+    given = _single(parts, name)
+    if isinstance(given, UploadFile):
+        raise Invalid([(name, "must be text, not a file")])
+    return given
+
+
+def _name(name: str) -> str:
+    if len(name.encode()) > MAX_NAME_BYTES or not name.isprintable():
+        raise Invalid([("filename", f"must have at most {MAX_NAME_BYTES} bytes, of printable characters")])
+    return name
+
+
+def _content_type(content_type: str) -> str:
+    if len(content_type) > MAX_TYPE_LENGTH or not _TYPE.fullmatch(content_type):
+        raise Invalid([("type", "must be a media type, such as image/png")])
+    return content_type
+
+
+async def _metadata(parts: FormData) -> dict[str, Any]:
+    given = _single(parts, "metadata")
+    text = await given.read() if isinstance(given, UploadFile) else (given or "{}").encode()
+    if len(text) > MAX_METADATA_BYTES:
+        raise _metadata_too_long()
+    try:
+        metadata = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Invalid([("metadata", "must be a JSON object")]) from None
+    for name, value in parts.multi_items():
+        if path := _METADATA.fullmatch(name):
+            if isinstance(value, UploadFile):
+                raise Invalid([(name, "must be text, not a file")])
+            _put(metadata, name, _KEY.findall(path[1]), value)
+    if len(json.dumps(metadata)) > MAX_METADATA_BYTES:
+        raise _metadata_too_long()
+    return metadata
+
+
+def _metadata_too_long() -> Invalid:
+    return Invalid([("metadata", f"is longer than {MAX_METADATA_BYTES} bytes")])
+
+
+def _put(metadata: dict[str, Any], name: str, path: Sequence[str], value: str) -> None:
+    """Put the value of `metadata[a][b]` under `a` and `b`; that of `metadata[a][]` at the end of a list."""
+    *parents, last = path if path[-1] or len(path) == 1 else path[:-1]
+    if len(path) > MAX_METADATA_DEPTH or "" in (*parents, last):
+        raise Invalid([(name, "is no name for a value: send metadata as JSON")])
+    place = metadata
+    for key in parents:
+        place = place.setdefault(key, {})
+        if not isinstance(place, dict):
+            raise Invalid([(name, "is a part of what is a value already")])
+    if path[-1]:
+        taken = last in place
+        place[last] = value
+    else:
+        values = place.setdefault(last, [])
+        taken = not isinstance(values, list)
+        if not taken:
+            values.append(value)
+    if taken:
+        raise Invalid([(name, "is given more than once")])
