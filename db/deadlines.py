@@ -5,23 +5,31 @@ from sqlalchemy import Engine
 from db.endings import Ended, ending, read_endings
 from db.states import FailureCode, Status
 
+# Whose own deadline (Cancel-After) has passed has called it off; the server's is a failure.
 _EXPIRE = ending(
     """
-    DELETE FROM queue WHERE id IN (
+    DELETE FROM queue q USING predictions own
+    WHERE own.id = q.id AND q.id IN (
         SELECT id FROM queue WHERE deadline_at < now() ORDER BY deadline_at LIMIT :limit
         FOR UPDATE SKIP LOCKED
     )
-    RETURNING id, attempt, claimed_at, waiter, CAST(:status AS text) AS status, CAST(NULL AS json) AS output,
-              CAST(:error AS text) AS error, CAST(:failure AS text) AS failure, CAST(NULL AS text) AS logs
+    RETURNING q.id, q.attempt, q.claimed_at, q.waiter,
+              CASE WHEN own.deadline_at < now() THEN :canceled ELSE :failed END AS status,
+              CAST(NULL AS json) AS output, CAST(:error AS text) AS error, CAST(:failure AS text) AS failure,
+              CAST(NULL AS text) AS logs
     """
 )
 
 
 def expire(engine: Engine, *, limit: int = 1000) -> list[Ended]:
-    """Fail up to `limit` predictions that are past their deadline, by the database's clock."""
+    """End up to `limit` predictions that are past their deadline, by the database's clock.
+
+    Those are canceled whose client has set the deadline; the others fail.
+    """
     parameters = {
         "limit": limit,
-        "status": Status.FAILED.value,
+        "canceled": Status.CANCELED.value,
+        "failed": Status.FAILED.value,
         "error": "The deadline passed before the prediction was finished.",
         "failure": FailureCode.DEADLINE_EXCEEDED.value,
     }

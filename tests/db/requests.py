@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import hypothesis.strategies as st
 
@@ -16,7 +16,7 @@ VERSIONS = ["v1", "v2"]
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks for."""
+    """What a client asks for. `late` is past the server's deadline, `overdue` past the client's own."""
 
     owner: str = "ann"
     version: str = VERSIONS[0]
@@ -26,6 +26,7 @@ class Request:
     key: str | None = None
     webhook: str | None = None
     late: bool = False
+    overdue: bool = False
 
     def submission(self) -> Submission:
         return Submission(
@@ -40,6 +41,7 @@ class Request:
             cost=self.cost,
             priority=self.priority,
             deadline_seconds=-1.0 if self.late else None,
+            deadline_at=datetime.now(UTC) - timedelta(seconds=1) if self.overdue else None,
             idempotency_key=self.key,
             digest=self.body.encode() if self.key else None,
         )

@@ -67,3 +67,9 @@ def test_deadlines_end_what_waits_and_what_runs_and_spare_the_rest(world: Sessio
     assert {ended.failure for ended in [*first, *rest]} == {"deadline_exceeded"}
     assert lane.finish([Outcome(lease, Status.SUCCEEDED, output='"late"')]) == []
     assert world.rows("SELECT id FROM queue") == [(in_time,)]
+
+
+def test_a_deadline_of_the_clients_own_cancels_and_the_servers_fails(world: Sessions) -> None:
+    late, overdue = world.submit(Request(late=True), Request(overdue=True))
+    ended = {one.id: (one.status, one.failure) for one in deadlines.expire(world.engine)}
+    assert ended == {late: ("failed", "deadline_exceeded"), overdue: ("canceled", "deadline_exceeded")}
