@@ -1,4 +1,4 @@
-"""What a lane does that no bell asks for: orders to load and unload, and versions whose time is over."""
+"""What a lane does that no bell asks for: load, unload and keep by order, and let go of what has expired."""
 
 from __future__ import annotations
 
@@ -58,10 +58,12 @@ class Caretaker:
     def tend(self) -> None:
         """Do what there is to do now, once the lane is at rest. Raises `SQLAlchemyError`."""
         orders = take_orders(self._engine, self._leases.lane)
-        if not orders and not self._residency.expired():
+        self._residency.kept = frozenset(order.version_id for order in orders if order.action == "keep")
+        due = [order for order in orders if order.action != "keep" or self._residency.lacks(order.version_id)]
+        if not due and not self._residency.expired():
             return
         with self.floor:
-            for order in orders:
+            for order in due:
                 if not self._stopping():
                     self._obey(order)
             for version_id in self._residency.expired():
@@ -69,10 +71,13 @@ class Caretaker:
 
     def _obey(self, order: Order) -> None:
         try:
-            if order.action == "load":
-                self._residency.load(order.version_id)
-            else:
-                self._residency.unload(order.version_id)
+            match order.action:
+                case "keep":
+                    self._residency.acquire(order.version_id)
+                case "load":
+                    self._residency.load(order.version_id)
+                case "unload":
+                    self._residency.unload(order.version_id)
         except ModelUnavailable as error:
             logger.warning("version %s cannot be loaded: %s", order.version_id[:12], error)
 

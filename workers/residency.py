@@ -75,7 +75,8 @@ class Residency:
     """The loaded versions of one lane. Only the thread that has the lane's floor loads and evicts.
 
     `warm_up` is called with what was loaded, `tell` with a version's id and why it cannot be loaded, or None
-    when it could.
+    when it could. `kept` are the ids of versions that deployments want in this lane's memory: they are never
+    evicted, nor do they expire.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Residency:
         self._tell = tell
         self._loaded: OrderedDict[str, Resident] = OrderedDict()
         self._unavailable: dict[str, tuple[float, ModelUnavailable]] = {}
+        self.kept: frozenset[str] = frozenset()
 
     def held(self) -> list[str]:
         """The ids of the versions in memory, the least recently used first."""
@@ -102,6 +104,11 @@ class Residency:
     def peek(self, version_id: str) -> Resident | None:
         """The version if it is in memory; its use does not count."""
         return self._loaded.get(version_id)
+
+    def lacks(self, version_id: str) -> bool:
+        """Whether it is not in memory, and may be loaded as far as this lane knows."""
+        until, _ = self._unavailable.get(version_id, (0.0, None))
+        return version_id not in self._loaded and time.monotonic() >= until
 
     def acquire(self, version_id: str) -> Resident:
         """The version, loaded. Raises `ModelUnavailable` with the reason why it cannot be.
@@ -129,7 +136,11 @@ class Residency:
 
     def expired(self) -> list[str]:
         """The versions that nobody has used for longer than they may stay without use."""
-        return [version_id for version_id, resident in list(self._loaded.items()) if resident.has_expired]
+        return [
+            version_id
+            for version_id, resident in list(self._loaded.items())
+            if resident.has_expired and version_id not in self.kept
+        ]
 
     def release_all(self) -> None:
         """Unload everything."""
@@ -181,8 +192,9 @@ class Residency:
 
     def _evict(self, *, keep: str, extra_bytes: int = 0) -> None:
         while sum(r.memory_bytes for r in self._loaded.values()) + extra_bytes > self._budget_bytes:
+            stay = self.kept | {keep}
             victims = (one for one, resident in self._loaded.items() if not resident.is_pinned)
-            victim = next((version_id for version_id in victims if version_id != keep), None)
+            victim = next((version_id for version_id in victims if version_id not in stay), None)
             if victim is None:
                 return
             self._unload(victim)

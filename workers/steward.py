@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import deadlines, lanes, retention
+from db import deadlines, instances, lanes, retention
 from db.blob_urls import BlobUrls
 from db.blobs import Blobs
 from db.partitions import drop_expired_partitions, ensure_partitions
@@ -129,6 +129,7 @@ class Steward:
             lanes.take_back_dead(self._engine, lease_seconds=self._settings.lease_seconds)
         )
         self._announcer.ended(deadlines.expire(self._engine))
+        instances.spread(self._engine)
         self._bells.ring(lanes.waiting_pools(self._engine))
         self._deliverer.run_due()
         self._vacuum.run_due()

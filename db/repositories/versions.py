@@ -47,17 +47,23 @@ def find_version(engine: Engine, version_id: str) -> StoredVersion | None:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What an administrator wants this lane to do with a version."""
+    """What this lane is to do with a version: load or unload it now, or keep it for a deployment."""
 
     version_id: str
-    action: Literal["load", "unload"]
+    action: Literal["load", "unload", "keep"]
 
 
-_TAKE_ORDERS = text("DELETE FROM lane_orders WHERE lane_id = :lane RETURNING version_id, action")
+_TAKE_ORDERS = text(
+    """
+    WITH taken AS (DELETE FROM lane_orders WHERE lane_id = :lane RETURNING version_id, action)
+    SELECT version_id, action FROM taken
+    UNION ALL SELECT unnest(kept), 'keep' FROM lanes WHERE id = :lane
+    """
+)
 
 
 def take_orders(engine: Engine, lane_id: str) -> list[Order]:
-    """This lane's orders, which are its own business from now on."""
+    """This lane's orders: its own business from now on, but for those to keep, which stand."""
     with engine.connect() as connection:
         taken = connection.execute(_TAKE_ORDERS, {"lane": lane_id})
         return [Order(row.version_id, row.action) for row in taken]
