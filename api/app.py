@@ -12,7 +12,19 @@ from api import errors
 from api.file_urls import FILES_PATH
 from api.gateway import open_gateway
 from api.requests import RequestMiddleware
-from api.routes import auth, blobs, docs, files, health, lanes, metrics, models, predictions, uploads
+from api.routes import (
+    auth,
+    blobs,
+    docs,
+    files,
+    health,
+    lanes,
+    metrics,
+    models,
+    predictions,
+    uploads,
+    webhooks,
+)
 from api.settings import GatewaySettings
 from api.shortcut import Shortcut
 from db.settings import BlobSettings, DatabaseSettings
@@ -44,6 +56,18 @@ def create_app(
         max_bytes_of={FILES_PATH: gateway.upload_limit_bytes},
     )
     errors.install(app)
-    for resource in (auth, models, lanes, predictions, uploads, files, blobs, health, metrics, docs):
+    for resource in (
+        auth,
+        models,
+        lanes,
+        predictions,
+        uploads,
+        files,
+        blobs,
+        webhooks,
+        health,
+        metrics,
+        docs,
+    ):
         app.include_router(resource.router)
     return app

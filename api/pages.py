@@ -17,7 +17,7 @@ from api.urls import absolute
 from db.repositories import keyset
 
 MAX_LIMIT = 100
-_TOKEN = re.compile(r"([no])([0-9a-z]{26,64})")
+_TOKEN = re.compile(r"([no])([0-9a-z_]{26,64})")
 
 
 class Page(TypedDict):
