@@ -75,7 +75,7 @@ async def open_gateway(
     secret_key = settings.secret_key.get_secret_value()
     signer = Signer(secret_key)
     blobs, blob_urls = Blobs(store), BlobUrls(secret_key, seconds=store.blob_url_seconds)
-    inputs = InputFiles(settings, blobs, blob_urls)
+    inputs = InputFiles(settings, engine, blobs, blob_urls)
     bells = GatewayBells(redis)
     intake = Intake(
         database.conninfo,

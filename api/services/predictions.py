@@ -45,7 +45,7 @@ async def create(
     examined = version.validator.examine(values)
     submitting.check(gateway, body, terms)
     prediction_id = new_id()
-    taken = await gateway.inputs.take(prediction_id, examined, terms.uploads)
+    taken = await gateway.inputs.take(prediction_id, examined, terms.uploads, owner_id=principal.id)
     submission = submitting.submission(
         gateway, principal, version, examined, taken, body, terms, id=prediction_id
     )

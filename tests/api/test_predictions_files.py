@@ -208,6 +208,59 @@ async def test_a_file_of_one_prediction_goes_into_the_next_by_its_url(serve: Ser
         assert "this server fetches none" in problem["detail"]
 
 
+async def uploaded(served: Served, headers: Headers, data: bytes) -> str:
+    """Upload a file; its URL, as clients of Replicate write it into inputs."""
+    response = await served.http.post("/v1/files", files={"content": ("a.png", data)}, headers=headers)
+    assert response.status_code == 201, response.text
+    return response.json()["urls"]["get"]
+
+
+async def test_an_uploaded_file_goes_into_a_prediction_by_its_url(served: Served) -> None:
+    root = await root_with_models(served)
+    url = await uploaded(served, root, PNG)
+    path = url.removeprefix("http://augury.example")
+    for name in (
+        url,
+        url + "/",
+        f"{url}?a=b",
+        f"{url}/download",
+        f"http://augury.example/v1{path}",
+        f"https://proxy.example:8443/prefix{path}",
+    ):
+        given = {"image": name, "prompt": url}
+        made = await ask(served, root, model="root/image-to-text", input=given)
+        assert await fetched(served, made["input"]["image"]) == PNG
+        assert made["input"]["prompt"] == url, "what takes no file stays text"
+    assert (await stored_input(served, made["id"]))["image"].startswith("blob:inputs/")
+    assert (await served.http.delete(url, headers=root)).status_code == 204
+    assert await fetched(served, made["input"]["image"]) == PNG, "as long as the prediction"
+    problem = await ask(served, root, status=422, model="root/classification", input={"image": url})
+    assert problem["errors"] == [
+        {
+            "field": "input.image",
+            "message": "is not a file of yours that is kept here: it may have expired",
+        }
+    ]
+
+
+async def test_an_uploaded_file_is_judged_like_any_other(serve: Serve, tmp_path: Path) -> None:
+    async with serve(max_input_bytes=20_000, allow_remote_inputs=True) as served:
+        root = await root_with_models(served)
+        ada = await served.person("ada")
+        for url, message in (
+            (await uploaded(served, root, b"hello"), "is not an image in one of the formats"),
+            (await uploaded(served, root, JPEG), "is larger than 19.53 KiB, which is the most"),
+            (await uploaded(served, ada, PNG), "is not a file of yours that is kept here"),
+            ("http://augury.example/v1/files/" + "0" * 26, "is not a file of yours that is kept here"),
+        ):
+            problem = await ask(
+                served, root, status=422, model="root/image-to-text", input={"images": [data_uri(PNG), url]}
+            )
+            (error,) = problem["errors"]
+            assert (error["field"], error["message"][: len(message)]) == ("input.images.1", message)
+        assert await scalar(served, "SELECT count(*) FROM predictions") == 0
+
+
 async def test_a_key_stands_for_the_files_content(serve: Serve, tmp_path: Path) -> None:
     async with serve(inline_input_bytes=1024) as served:
         root = await root_with_models(served)
@@ -218,6 +271,9 @@ async def test_a_key_stands_for_the_files_content(serve: Serve, tmp_path: Path) 
         assert len(files_under(tmp_path / "blobs")) == 1, "what was sent again is not kept"
         sent = await send(served, root | {"Idempotency-Key": "k"}, image_part(data=JPEG))
         assert sent["id"] == made["id"], "in whichever form it is sent"
+        for url in [await uploaded(served, root, JPEG) for _ in range(2)]:
+            again = await ask(served, root, key="k", model=model, input={"image": url})
+            assert again["id"] == made["id"], "and under whichever URL it was uploaded"
         problem = await send(
             served, root | {"Idempotency-Key": "k"}, image_part(data=JPEG + b"\0"), status=422
         )
