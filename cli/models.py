@@ -76,10 +76,14 @@ def list_models(of_catalog: bool, as_json: bool, data_dir: Path) -> None:
 
 
 def _row(model: dict[str, Any], lanes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    name = f"{model['owner']}/{model['name']}"
+    if model["latest_version"] is None:
+        empty = dict.fromkeys(("type", "version", "state", "lanes"), "-")
+        return {"model": name, **empty, "about": "It has no version yet."}
     state, version = model["state"], model["latest_version"]["id"]
     places = [f"{lane['host']}:{lane['slot']}" for lane in lanes if version in lane["versions"]]
     return {
-        "model": f"{model['owner']}/{model['name']}",
+        "model": name,
         "type": model["model_type"],
         "version": model["version"],
         "state": _WORDS[state["status"]],

@@ -145,7 +145,7 @@ def remove(data: DataDirectory, client: Client, name: str, *, weights: bool) -> 
     """Delete a model, and what was downloaded for it alone; the bytes that this has freed. Raises Fault."""
     from cli.hub import Source, delete
 
-    path = str(client.model(name)["model_path"])
+    path = client.model(name)["model_path"] or "/"
     client.delete_model(name)
     if not weights or path.startswith("/"):
         return 0

@@ -8,8 +8,9 @@ from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, T
 from starlette.requests import Request
 
 from api.schemas.fields import Moment, PlainText
+from api.services import openapi_schema
 from api.urls import absolute
-from db.repositories.models import ModelRow
+from db.repositories.models import FoundModel
 from db.repositories.residency import Residency
 from db.tables import ModelVersion
 
@@ -38,21 +39,33 @@ class Links(BaseModel):
     weights_url: Link | None = None
 
 
-class ModelCreate(BaseModel):
-    """A model with its first version, or a new version of a model that is there."""
+class Profile(Links):
+    """What a model tells of itself; the links may also stand in an object of their own."""
 
-    model_config = ConfigDict(extra="forbid")
+    description: PlainText | None = Field(None, max_length=10_000)
+    readme: PlainText | None = Field(None, max_length=200_000, description="Markdown.")
+    visibility: Visibility | None = None
+    cover_image_url: Link | None = None
+    links: Links | None = None
+
+
+class ModelCreate(Profile):
+    """A model with its first version, or a new version of a model that is there.
+
+    Without a model type it is a model that has no version yet, which is what Replicate's clients create.
+    """
 
     name: str = Field(pattern=NAME, examples=["GPT-2"])
     owner: str | None = Field(None, pattern=NAME, description="Administrators only; else you.")
-    description: PlainText | None = Field(None, max_length=10_000)
-    visibility: Visibility | None = Field(None, description="Of a new model; public unless you say.")
-    model_type: str = Field(max_length=100, examples=["text-generation"])
+    model_type: str | None = Field(None, max_length=100, examples=["text-generation"])
     version: PlainText = Field(
         "1.0.0", min_length=1, max_length=100, description="Your name for the version."
     )
-    model_path: PlainText = Field(
-        min_length=1, max_length=1024, description="A folder of the workers', or a Hugging Face repository."
+    model_path: PlainText | None = Field(
+        None,
+        min_length=1,
+        max_length=1024,
+        description="A folder of the workers', or a Hugging Face repository.",
     )
     engine: str | None = Field(None, max_length=100, description="The model type's default if left out.")
     revision: PlainText | None = Field(None, min_length=1, max_length=200)
@@ -60,17 +73,18 @@ class ModelCreate(BaseModel):
     input_schema: dict[str, Any] | None = Field(
         None, description="A JSON Schema, or a map of properties. The model type's own if left out."
     )
+    output_schema: dict[str, Any] | None = Field(
+        None, description="A JSON Schema, where the model type leaves open what comes out."
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="dtype, max_batch, max_wait_ms, …")
 
 
-class ModelPatch(BaseModel):
+class ModelPatch(Profile):
     """What may change about a model. Its versions never do."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    description: PlainText | None = Field(None, max_length=10_000)
-    visibility: Visibility | None = None
-    links: Links | None = None
+    default_example: str | None = Field(
+        None, max_length=100, description="The id of a prediction of yours that shows what it does."
+    )
 
 
 class LoadOrder(BaseModel):
@@ -117,6 +131,8 @@ class Version(BaseModel):
     hardware: str
     input_schema: dict[str, Any]
     options: dict[str, Any]
+    cog_version: str = Field(description="Whose dialect the next one is.")
+    openapi_schema: dict[str, Any] = Field(description="Input and output, as Replicate's clients expect it.")
     created_at: Moment
     state: State
 
@@ -132,13 +148,15 @@ class Version(BaseModel):
             hardware=row.hardware,
             input_schema=row.input_schema,
             options=row.options,
+            cog_version=openapi_schema.COG_VERSION,
+            openapi_schema=openapi_schema.of_version(row),
             created_at=row.created_at,
             state=State.of(residency),
         )
 
 
 class Model(BaseModel):
-    """A model, and what it runs: its latest version."""
+    """A model, and what it runs: its latest version, whose fields are null where there is none yet."""
 
     id: str
     url: str
@@ -147,20 +165,36 @@ class Model(BaseModel):
     description: str
     visibility: Visibility
     links: dict[str, str]
-    model_type: str
-    model_path: str
-    version: str = Field(description="The latest version's label.")
-    hardware: str
-    input_schema: dict[str, Any]
-    options: dict[str, Any]
-    state: State
-    latest_version: Version
+    github_url: str | None
+    paper_url: str | None
+    license_url: str | None
+    weights_url: str | None
+    cover_image_url: str | None
+    run_count: int = Field(description="How many predictions it was asked for, up to a minute or two ago.")
+    is_official: bool = False
+    default_example: dict[str, Any] | None = Field(description="A prediction that shows what it does.")
+    model_type: str | None
+    model_path: str | None
+    version: str | None = Field(description="The latest version's label.")
+    hardware: str | None
+    input_schema: dict[str, Any] | None
+    options: dict[str, Any] | None
+    state: State | None
+    latest_version: Version | None
     created_at: Moment
     updated_at: Moment
 
     @classmethod
-    def of(cls, rows: ModelRow, residency: Residency, request: Request) -> Self:
-        model, latest = rows
+    def of(
+        cls,
+        found: FoundModel,
+        residency: Residency | None,
+        request: Request,
+        example: dict[str, Any] | None = None,
+    ) -> Self:
+        """`residency` is the latest version's, `example` the document of the default example."""
+        model, row = found
+        latest = Version.of(row, residency) if row and residency else None
         return cls(
             id=model.id,
             url=absolute(request, f"/v1/models/{model.owner}/{model.name}"),
@@ -169,25 +203,45 @@ class Model(BaseModel):
             description=model.description,
             visibility="private" if model.visibility == "private" else "public",
             links=model.links,
-            model_type=latest.model_type,
-            model_path=latest.path,
-            version=latest.label,
-            hardware=latest.hardware,
-            input_schema=latest.input_schema,
-            options=latest.options,
-            state=State.of(residency),
-            latest_version=Version.of(latest, residency),
+            **{name: model.links.get(name) for name in Links.model_fields},
+            cover_image_url=model.cover_image_url,
+            run_count=model.run_count,
+            default_example=example,
+            model_type=latest and latest.model_type,
+            model_path=latest and latest.model_path,
+            version=latest and latest.label,
+            hardware=latest and latest.hardware,
+            input_schema=latest and latest.input_schema,
+            options=latest and latest.options,
+            state=latest and latest.state,
+            latest_version=latest,
             created_at=model.created_at,
             updated_at=model.updated_at,
         )
 
 
+class NamedModel(BaseModel):
+    """A model as OpenAI's clients list it."""
+
+    id: str = Field(description="owner/name")
+    object: Literal["model"] = "model"
+    created: int = Field(description="Seconds since 1970.")
+    owned_by: str
+
+    @classmethod
+    def of(cls, model: Model) -> Self:
+        created = int(model.created_at.timestamp())
+        return cls(id=f"{model.owner}/{model.name}", created=created, owned_by=model.owner)
+
+
 class ModelPage(BaseModel):
-    """A page of models, the newest first."""
+    """A page of models, the newest first; `object` and `data` say the same as OpenAI's clients expect it."""
 
     results: list[Model]
     next: str | None
     previous: str | None
+    object: Literal["list"] = "list"
+    data: list[NamedModel]
 
 
 class VersionPage(BaseModel):

@@ -17,8 +17,10 @@ from model_types.base import TypeInfo
 from model_types.media import InputFile, files_described, files_in, takes_files
 
 FIELD = "input_schema"
+OUTPUT_FIELD = "output_schema"
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_INPUT_DEPTH = 64
+MAX_SCHEMA_DEPTH = 64
 MAX_ERRORS = 20
 
 Schema = dict[str, Any]
@@ -37,16 +39,27 @@ def normalise(input_schema: Schema | None, info: TypeInfo) -> Schema:
         raise Invalid([(FIELD, f"is needed for {info.name}: `augury models add` reads it from the class")])
     if not input_schema:
         return info.input_schema()
-    _check_size(input_schema)
+    _check_size(FIELD, input_schema)
     schema = dict(input_schema) if _is_json_schema(input_schema) else _from_bare_map(input_schema)
     if schema.setdefault("type", "object") != "object":
         raise Invalid([(f"{FIELD}.type", "must be object")])
     if not {"allOf", "anyOf", "oneOf", "$ref", "unevaluatedProperties"} & schema.keys():
         schema.setdefault("additionalProperties", False)
-    _compile_checked(schema)
+    _compile_checked(FIELD, schema)
     _check_against_type(schema, info)
     _check_defaults(schema)
     return schema
+
+
+def check_output_schema(output_schema: Schema | None, info: TypeInfo) -> Schema | None:
+    """The JSON Schema of what a version gives, which only types that leave it open take. Raises `Invalid`."""
+    if output_schema is None:
+        return None
+    if not info.own_schemas:
+        raise Invalid([(OUTPUT_FIELD, f"is not to be given: {info.name} has its own")])
+    _check_size(OUTPUT_FIELD, output_schema)
+    _compile_checked(OUTPUT_FIELD, output_schema)
+    return output_schema
 
 
 def _is_json_schema(schema: Schema) -> bool:
@@ -77,23 +90,21 @@ def _from_bare_map(properties: Schema) -> Schema:
     return {"type": "object", "properties": described, "required": required}
 
 
-def _check_size(schema: Schema) -> None:
-    try:
-        size = len(json.dumps(schema))
-    except RecursionError:
-        raise Invalid([(FIELD, "is nested too deeply")]) from None
-    if size > MAX_SCHEMA_BYTES:
-        raise Invalid([(FIELD, f"is longer than {MAX_SCHEMA_BYTES} bytes")])
+def _check_size(field: str, schema: Schema) -> None:
+    if _is_deeper(schema, MAX_SCHEMA_DEPTH):
+        raise Invalid([(field, "is nested too deeply")])
+    if len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
+        raise Invalid([(field, f"is longer than {MAX_SCHEMA_BYTES} bytes")])
 
 
-def _compile_checked(schema: Schema) -> None:
+def _compile_checked(field: str, schema: Schema) -> None:
     try:
         _compile(schema)
     except jsonschema_rs.ValidationError as error:
         path = [str(part) for part in error.instance_path if part != "properties"]
-        raise Invalid([(".".join([FIELD, *path]), f"is not a valid schema: {error.message}")]) from None
+        raise Invalid([(".".join([field, *path]), f"is not a valid schema: {error.message}")]) from None
     except ValueError as error:
-        raise Invalid([(FIELD, f"is not a valid schema: {error}")]) from None
+        raise Invalid([(field, f"is not a valid schema: {error}")]) from None
 
 
 def _check_against_type(schema: Schema, info: TypeInfo) -> None:

@@ -16,7 +16,7 @@ from api.services.input_schema import InputValidator
 from db.errors import NotFound
 from db.ids import ID_LENGTH
 from db.repositories import models
-from db.repositories.models import ModelRow, Viewer
+from db.repositories.models import FoundModel, ModelRow, Viewer
 from db.repositories.transactions import read
 from model_types import registry
 from model_types.base import TypeInfo
@@ -125,12 +125,19 @@ async def _look_up(session: AsyncSession, reference: str) -> ModelRow | None:
     if slash and version:
         return await models.version_of(session, owner, name, version)
     if slash:
-        return await models.by_name(session, owner, name)
+        return _with_version(await models.by_name(session, owner, name))
     if _VERSION_ID.fullmatch(reference):
         return await models.version(session, reference)
     if len(reference) == ID_LENGTH:
-        return await models.by_id(session, reference)
+        return _with_version(await models.by_id(session, reference))
     return None
+
+
+def _with_version(found: FoundModel | None) -> ModelRow | None:
+    """A model that has a version; one that has none cannot run."""
+    if found is None or found[1] is None:
+        return None
+    return found[0], found[1]
 
 
 def _not_found(reference: str) -> NotFound:

@@ -25,15 +25,16 @@ def keyset(
     limit: int,
     cursor: Cursor | None,
     place: ColumnElement[Any] | None = None,
+    ascending: bool = False,
 ) -> S:
     """`limit` + 1 rows of `query` from `cursor` on; the one too many tells that there are more.
 
     `order` rises with time and is unique. `place` is the cursor's value of it, when that is not its id.
     The rows come from the cursor outwards: the newest first, but the oldest first for `cursor.newer`.
+    `ascending` turns the whole list around, so that what is newer counts as older.
     """
-    if cursor is None:
-        return query.order_by(order.desc()).limit(limit + 1)
-    here = cursor.id if place is None else place
-    if cursor.newer:
-        return query.where(order > here).order_by(order.asc()).limit(limit + 1)
-    return query.where(order < here).order_by(order.desc()).limit(limit + 1)
+    rises = ascending != (cursor is not None and cursor.newer)
+    if cursor is not None:
+        here = cursor.id if place is None else place
+        query = query.where(order > here if rises else order < here)
+    return query.order_by(order.asc() if rises else order.desc()).limit(limit + 1)

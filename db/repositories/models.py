@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select, true, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
@@ -13,7 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.repositories.keyset import Cursor, keyset
 from db.tables import Model, ModelVersion, QueueEntry
 
+# A model and one of its versions.
 ModelRow = tuple[Model, ModelVersion]
+# A model and its latest version, if it has any.
+FoundModel = tuple[Model, ModelVersion | None]
+Sort = Literal["model_created_at", "latest_version_created_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class NewVersion:
     revision: str | None
     hardware: str
     input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None
     options: dict[str, Any]
 
 
@@ -52,33 +57,58 @@ class Viewer:
         return public if self.username is None else or_(public, Model.owner_key == self.username.lower())
 
 
-def _with_latest() -> Select[Model, ModelVersion]:
-    return select(Model, ModelVersion).join(ModelVersion, ModelVersion.id == Model.latest_version_id)
+def with_latest() -> Select[Model, ModelVersion | None]:
+    """Models and their latest versions, of those that have one."""
+    return select(Model, ModelVersion).outerjoin(ModelVersion, ModelVersion.id == Model.latest_version_id)
 
 
 def _named(owner: str, name: str) -> ColumnElement[bool]:
     return (Model.owner_key == owner.lower()) & (Model.name_key == name.lower())
 
 
-async def by_id(session: AsyncSession, model_id: str) -> ModelRow | None:
+async def by_id(session: AsyncSession, model_id: str) -> FoundModel | None:
     """A model and its latest version."""
-    row = (await session.execute(_with_latest().where(Model.id == model_id))).one_or_none()
+    row = (await session.execute(with_latest().where(Model.id == model_id))).one_or_none()
     return None if row is None else (row[0], row[1])
 
 
-async def by_name(session: AsyncSession, owner: str, name: str) -> ModelRow | None:
+async def by_name(session: AsyncSession, owner: str, name: str) -> FoundModel | None:
     """A model, its name in any case, and its latest version."""
-    row = (await session.execute(_with_latest().where(_named(owner, name)))).one_or_none()
+    row = (await session.execute(with_latest().where(_named(owner, name)))).one_or_none()
     return None if row is None else (row[0], row[1])
 
 
 async def visible_to(
-    session: AsyncSession, viewer: Viewer, *, limit: int, cursor: Cursor | None
-) -> Sequence[ModelRow]:
-    """A keyset page (`limit` + 1 rows) of the models that this viewer may see."""
-    query = _with_latest().where(viewer.condition())
-    page = keyset(query, Model.id.expression, limit=limit, cursor=cursor)
+    session: AsyncSession,
+    viewer: Viewer,
+    *,
+    limit: int,
+    cursor: Cursor | None = None,
+    sort: Sort = "model_created_at",
+    ascending: bool = False,
+    model_type: str | None = None,
+) -> Sequence[FoundModel]:
+    """A keyset page (`limit` + 1 rows) of the models that this viewer may see, or of those of one type."""
+    query = with_latest().where(viewer.condition())
+    if model_type is not None:
+        query = query.where(ModelVersion.model_type == model_type)
+    order: ColumnElement[Any] = Model.id.expression
+    place: ColumnElement[Any] | None = None
+    if sort == "latest_version_created_at":
+        latest = func.coalesce(ModelVersion.created_at, Model.created_at)
+        order = tuple_(latest, Model.id)
+        if cursor is not None:
+            here = with_latest().with_only_columns(latest, Model.id).where(Model.id == cursor.id)
+            place = here.correlate(None).scalar_subquery()
+    page = keyset(query, order, limit=limit, cursor=cursor, place=place, ascending=ascending)
     return [(row[0], row[1]) for row in await session.execute(page)]
+
+
+async def types_of(session: AsyncSession, viewer: Viewer) -> Sequence[str]:
+    """The types of the models that this viewer may see, in the order of their names."""
+    latest = ModelVersion.id == Model.latest_version_id
+    query = select(ModelVersion.model_type).join(Model, latest).where(viewer.condition()).distinct()
+    return (await session.scalars(query.order_by(ModelVersion.model_type))).all()
 
 
 async def version(session: AsyncSession, version_id: str) -> ModelRow | None:
@@ -159,6 +189,7 @@ async def add_version(session: AsyncSession, model_id: str, new: NewVersion) -> 
             revision=new.revision,
             hardware=new.hardware,
             input_schema=new.input_schema,
+            output_schema=new.output_schema,
             options=new.options,
         )
         .on_conflict_do_nothing(index_elements=[ModelVersion.id])
@@ -178,20 +209,32 @@ async def lock(session: AsyncSession, model_id: str) -> bool:
     return await session.scalar(query) is not None
 
 
-async def has_waiting_predictions(session: AsyncSession, model_id: str) -> bool:
-    """Whether a prediction of any of its versions is not terminal yet."""
-    query = (
-        select(QueueEntry.id)
-        .join(
-            ModelVersion,
-            (QueueEntry.pool == ModelVersion.model_type) & (QueueEntry.version_id == ModelVersion.id),
-        )
-        .where(ModelVersion.model_id == model_id)
-        .limit(1)
-    )
+async def have_waiting_predictions(session: AsyncSession, version_ids: Sequence[str]) -> bool:
+    """Whether a prediction of any of these versions is not terminal yet, in whichever queue."""
+    query = select(QueueEntry.id).where(QueueEntry.version_id.in_(version_ids)).limit(1)
     return await session.scalar(query) is not None
 
 
 async def remove(session: AsyncSession, model_id: str) -> None:
     """Delete a model and its versions."""
     await session.execute(delete(Model).where(Model.id == model_id))
+
+
+async def remove_version(session: AsyncSession, model_id: str, version_id: str) -> bool:
+    """Delete a version; the newest one left becomes the model's latest. False when it is not there."""
+    removal = delete(ModelVersion).where(ModelVersion.model_id == model_id, ModelVersion.id == version_id)
+    if await session.scalar(removal.returning(ModelVersion.id)) is None:
+        return False
+    newest = (
+        select(ModelVersion.id)
+        .where(ModelVersion.model_id == model_id)
+        .order_by(ModelVersion.created_at.desc(), ModelVersion.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    await session.execute(
+        update(Model)
+        .where(Model.id == model_id, Model.latest_version_id == version_id)
+        .values(latest_version_id=newest, updated_at=func.now())
+    )
+    return True

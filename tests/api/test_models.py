@@ -62,7 +62,7 @@ async def test_the_originals_curl_lines_create_list_and_get_a_model(served: Serv
     assert model["created_at"].endswith("Z")
 
     listed = await served.http.get("/v1/models")
-    assert listed.json() == {"results": [model], "next": None, "previous": None}
+    assert listed.json()["results"] == [model]
     assert (await served.http.get(f"/v1/models/{model['id']}")).json() == model
     assert (await served.http.get("/v1/models/ROOT/gpt-2")).json() == model
 
