@@ -24,12 +24,18 @@ __all__ = [
     "OutputFile",
     "Pass",
     "Session",
+    "Tell",
     "TypeInfo",
     "VersionSpec",
 ]
 
 DEFAULT_MAX_BATCH = 32
 DEFAULT_BUDGET = 1 << 30
+
+
+# Told where a chunk of an output stands, in characters of a text or in items of a list, and the chunk. A run
+# that begins again tells again from the beginning. Called at every step of a pass, so it must be quick.
+Tell = Callable[[int, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +63,19 @@ class VersionSpec:
 class Failure:
     """Why one prediction of a batch came to nothing; its neighbours are not concerned.
 
-    `code` is for machines (`invalid_input`, `out_of_memory`, `model_error`), `message` for people.
+    `code` is for machines (`invalid_input`, `out_of_memory`, `model_error`), `message` for people, and
+    `traceback`, where an exception is the reason, for who wrote the model.
     """
 
     code: str
     message: str
+    traceback: str = field(default="", compare=False)
 
 
 class Session(Protocol):
     """One version at work: predictions join it, `step()` moves all of them, and they leave when done.
 
-    Only `cancel`, `waiting` and `progress` may be called from another thread.
+    Only `cancel`, `listen`, `waiting` and `progress` may be called from another thread.
     """
 
     def room(self) -> int:
@@ -87,6 +95,14 @@ class Session(Protocol):
 
     def cancel(self, key: str) -> None:
         """Drop this one at the next step's edge. Unknown keys are ignored. Safe from any thread."""
+        ...
+
+    def listen(self, key: str, tell: Tell) -> None:
+        """Have the chunks of this one's output told in the thread that steps, from the first one on.
+
+        A type without chunks tells nothing; of what it does tell, a last chunk may be missing. Unknown keys
+        are ignored. Safe from any thread.
+        """
         ...
 
     def progress(self) -> Mapping[str, float]:
@@ -155,6 +171,12 @@ class ModelType(ABC):
 
     def cancel(self, prepared: Any) -> None:  # noqa: B027 - optional hook
         """Have a running pass stop working for this one as soon as it can. Called from another thread."""
+
+    def listen(self, prepared: Any, tell: Tell) -> None:  # noqa: B027 - optional hook
+        """Have a running pass tell this one's chunks from now on, first what has come already.
+
+        Called from another thread; what is told is told in the thread that runs the pass.
+        """
 
     def progress(self, prepared: Any) -> float | None:
         """How far this one has come in a running pass, 0 to 1. Called from another thread."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from model_types.errors import DeviceLost
 
 if TYPE_CHECKING:
-    from model_types.base import Failure, ModelType
+    from model_types.base import Failure, ModelType, Tell
 
 MESSAGE_CHARACTERS = 500
+_HERE = f"{Path(__file__).parent}{os.sep}"
 
 # Why a pass has no more rows: it is full, its budget or the share of padding is reached, the others have
 # another batch key, there were no others even after a wait for them (linger), or without one (idle).
@@ -57,6 +61,7 @@ class BatchSession:
         self._waiting: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
         self._running: dict[str, Any] = {}
+        self._listeners: dict[str, Tell] = {}
         self._cancelled: set[str] = set()
         self._passes: list[Pass] = []
 
@@ -74,6 +79,11 @@ class BatchSession:
         self._cancelled.add(key)
         if (prepared := self._running.get(key)) is not None:
             self._engine.cancel(prepared)
+
+    def listen(self, key: str, tell: Tell) -> None:
+        self._listeners[key] = tell
+        if (prepared := self._running.get(key)) is not None:
+            self._engine.listen(prepared, tell)
 
     def progress(self) -> Mapping[str, float]:
         """How far those in the running pass have come, 0 to 1, as far as the engine tells."""
@@ -94,6 +104,8 @@ class BatchSession:
         for key in self._cancelled & self._running.keys():
             # Cancelled since the pass was chosen, when it was not to be found among those who run.
             self._engine.cancel(self._running[key])
+        for key in self._listeners.keys() & self._running.keys():
+            self._engine.listen(self._running[key], self._listeners[key])
         sizes = [self._sizes[key] for key in keys]
         try:
             outcomes = self._run(self._running) if keys else {}
@@ -102,6 +114,7 @@ class BatchSession:
         for key in keys:
             if key in outcomes or key in self._cancelled:
                 self._sizes.pop(key, None)
+                self._listeners.pop(key, None)
         if keys and outcomes:
             limit = self._engine.pass_rows
             self._passes.append(Pass(len(keys), limit, sum(sizes), self._extent(sizes), bound))
@@ -113,6 +126,7 @@ class BatchSession:
         for key in list(self._cancelled):
             if self._waiting.pop(key, None) is not None:
                 self._sizes.pop(key, None)
+                self._listeners.pop(key, None)
             self._cancelled.discard(key)
 
     def _next_pass(self) -> tuple[list[str], Bound]:
@@ -214,8 +228,16 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
     ):
-        return Failure("out_of_memory", message)
-    return Failure("model_error", message)
+        return Failure("out_of_memory", message, traceback_of(error))
+    return Failure("model_error", message, traceback_of(error))
+
+
+def traceback_of(error: BaseException) -> str:
+    """An error's traceback as Python prints it, from the first frame on that is none of this package's."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame))
 
 
 def one_line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_types.base import Failure, ModelType, Session
+from model_types.base import Failure, ModelType, Session, Tell
 from model_types.batching import BatchSession, Pass
 
 # On a CPU, passes of 1,024 tokens are as fast as larger ones, and end sooner.
@@ -123,6 +123,9 @@ class PartSession:
         joining = self._joining.pop(key, None)
         for index in range(joining.sent if joining else 0):
             self._rows.cancel(_part_key(key, index))
+
+    def listen(self, key: str, tell: Tell) -> None:
+        """What comes in parts is put together at the end."""
 
     def progress(self) -> Mapping[str, float]:
         """The share of parts that are done, of predictions that have several."""

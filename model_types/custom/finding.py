@@ -92,10 +92,11 @@ def _from_file(file: Path) -> ModuleType:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a class's `predict` takes and gives; `output` is of the whole, where it gives it in parts."""
+    """What a class's `predict` takes and gives: the whole `output`, and each `part` where it has parts."""
 
     input: type[BaseModel]
     output: TypeAdapter[Any] | None
+    part: TypeAdapter[Any] | None = None
 
     @classmethod
     def of(cls, found: type) -> Signature:
@@ -122,7 +123,8 @@ class Signature:
         if inspect.iscoroutinefunction(method) or typing.get_origin(gives) in _ASYNC_STREAMS:
             raise ModelUnavailable(f"{found.__name__}.predict is async, and a lane runs one thing at a time")
         if typing.get_origin(gives) in _STREAMS:
-            gives = list[typing.get_args(gives)[0]]  # type: ignore[misc]  # a type that is known only now
+            part = next(iter(typing.get_args(gives)), Any)
+            return cls(takes, TypeAdapter(list[part]), TypeAdapter(part))  # type: ignore[valid-type]  # known only now
         return cls(takes, None if gives in (None, Any) else TypeAdapter(gives))
 
 

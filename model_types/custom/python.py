@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from model_types.base import Failure, ModelType, VersionSpec
+from model_types.base import Failure, ModelType, Tell, VersionSpec
 from model_types.batching import one_line, release_cached_memory
 from model_types.custom.finding import Place, Signature, find
 from model_types.errors import ModelUnavailable
@@ -22,10 +22,11 @@ class UnexpectedOutput(Exception):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One input on its way. `cancelled` is set by another thread."""
+    """One input on its way. `cancelled` and `tell` are set by another thread."""
 
     input: Any
     cancelled: bool = False
+    tell: Tell | None = None
 
 
 class Python(ModelType):
@@ -62,16 +63,19 @@ class Python(ModelType):
 
     def predict(self, batch: Sequence[Call]) -> Sequence[Any | Failure]:
         if not self._takes_batches:
-            return [self._checked(self._collected(call)) for call in batch]
+            return [self._output(call) for call in batch]
         if not batch:
             return []
         outputs = list(self._predictor.predict_batch([call.input for call in batch]))
         if len(outputs) != len(batch):
             raise UnexpectedOutput(f"predict_batch gave {len(outputs)} outputs for {len(batch)} inputs")
-        return [self._checked(output) for output in outputs]
+        return [_checked(output, self._signature.output) for output in outputs]
 
     def cancel(self, prepared: Call) -> None:
         prepared.cancelled = True
+
+    def listen(self, prepared: Call, tell: Tell) -> None:
+        prepared.tell = tell
 
     def unload(self) -> None:
         if hasattr(self._predictor, "unload"):
@@ -84,25 +88,29 @@ class Python(ModelType):
     def _takes_batches(self) -> bool:
         return hasattr(self._predictor, "predict_batch")
 
-    def _collected(self, call: Call) -> Any:
+    def _output(self, call: Call) -> Any:
         """What `predict` gives; the list of its parts, where it is a generator."""
         given = self._predictor.predict(call.input)
         if not inspect.isgenerator(given):
-            return given
-        parts = []
+            return _checked(given, self._signature.output)
+        parts: list[Any] = []
         for part in given:
             if call.cancelled:
                 given.close()
                 break
-            parts.append(part)
-        return parts
+            parts.append(_checked(part, self._signature.part, len(parts)))
+            if call.tell is not None:
+                call.tell(len(parts) - 1, parts[-1])
+        return parts if self._signature.part else _checked(parts, self._signature.output)
 
-    def _checked(self, output: Any) -> Any:
-        if self._signature.output is None:
-            return output
-        try:
-            return self._signature.output.validate_python(output)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(["output", *(str(part) for part in first["loc"])])
-            raise UnexpectedOutput(f"{where}: {first['msg']}") from error
+
+def _checked(output: Any, expected: TypeAdapter[Any] | None, *place: int) -> Any:
+    """The output, or the part at this place, as its type has it. Raises `UnexpectedOutput`."""
+    if expected is None:
+        return output
+    try:
+        return expected.validate_python(output)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["output", *(str(part) for part in (*place, *first["loc"]))])
+        raise UnexpectedOutput(f"{where}: {first['msg']}") from error

@@ -30,7 +30,8 @@ class Input(BaseModel):
         ge=1,
         le=1000,
         title="Steps",
-        description="In how many steps to do it; a cancellation is seen between two of them.",
+        description="In how many steps to do it: the text comes in as many chunks, and a cancellation is "
+        "seen between two of them.",
         json_schema_extra={"x-order": 2},
     )
     fail: str | None = Field(
@@ -50,6 +51,12 @@ class Input(BaseModel):
         title="File",
         description="Give the text back as a file, echo.txt.",
         json_schema_extra={"x-order": 5},
+    )
+    log: str | None = Field(
+        default=None,
+        title="Log",
+        description="Print this line at each step.",
+        json_schema_extra={"x-order": 6},
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_types.base import Failure, ModelType, OutputFile, Pass, VersionSpec
+from model_types.base import Failure, ModelType, OutputFile, Pass, Tell, VersionSpec
 from model_types.batching import Bound
 from model_types.echo import Input
 
@@ -20,6 +20,8 @@ class Progress:
 
     input: Input
     steps_left: int
+    tell: Tell | None = None
+    told: int = 0
 
     @property
     def pause_seconds(self) -> float:
@@ -30,6 +32,17 @@ class Progress:
     def share(self) -> float:
         """How far it has come, 0 to 1."""
         return 1 - self.steps_left / self.input.steps
+
+    def step(self) -> None:
+        """Do one of its steps, and tell the part of the text that has come with it."""
+        self.steps_left -= 1
+        if self.input.log is not None:
+            print(self.input.log)  # noqa: T201 - what a model prints becomes its logs
+        if self.tell is not None and not self.input.file:
+            text = self.input.text
+            end = len(text) * (self.input.steps - self.steps_left) // self.input.steps
+            self.tell(self.told, text[self.told : end])
+            self.told = end
 
     def outcome(self) -> str | OutputFile | Failure:
         """What it comes to in the end."""
@@ -67,6 +80,10 @@ class EchoSession:
     def cancel(self, key: str) -> None:
         self._members.pop(key, None)
 
+    def listen(self, key: str, tell: Tell) -> None:
+        if (member := self._members.get(key)) is not None:
+            member.tell = tell
+
     def progress(self) -> Mapping[str, float]:
         return {key: member.share for key, member in list(self._members.items())}
 
@@ -83,7 +100,7 @@ class EchoSession:
             time.sleep(pause_seconds)
         finished: dict[str, Any | Failure] = {}
         for key, member in members:
-            member.steps_left -= 1
+            member.step()
             # Only what is still a member: another thread may have cancelled it meanwhile.
             if member.steps_left == 0 and self._members.pop(key, None) is not None:
                 finished[key] = member.outcome()

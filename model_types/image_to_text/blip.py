@@ -25,7 +25,6 @@ class BlipRow(Row):
 
     pixels: Tensor
     question: list[int] = field(default_factory=list)
-    beginning: str = ""
 
     @property
     def size(self) -> int:
@@ -78,8 +77,7 @@ class Captions(Blip):
 
     @torch.inference_mode()
     def write(self, rows: Sequence[BlipRow]) -> list[str]:
-        texts = self._writer.write(rows, encoder_hidden_states=self._look(rows))
-        return [f"{row.beginning}{text}".strip() for row, text in zip(rows, texts, strict=True)]
+        return self._writer.write(rows, encoder_hidden_states=self._look(rows))
 
 
 class Answers(Blip):
@@ -115,4 +113,4 @@ class Answers(Blip):
         questions = torch.tensor([row.question for row in rows], device=self.model.device)
         seen = self._look(rows)
         understood = self.model.text_encoder(input_ids=questions, encoder_hidden_states=seen)[0]
-        return [text.strip() for text in self._writer.write(rows, encoder_hidden_states=understood)]
+        return self._writer.write(rows, encoder_hidden_states=understood)

@@ -71,7 +71,7 @@ class Chat(Family[ChatRow]):
             for name in rows[0].kinds
         }
         inputs = {name: self._there(tensor) for name, tensor in (seen | kinds).items()}
-        return [text.strip() for text in self._writer.write(rows, **inputs)]
+        return self._writer.write(rows, **inputs)
 
     def _read(self, request: Input) -> Mapping[str, Tensor]:
         """The processor's tensors. What a prompt says in the template's own signs is read as plain text."""

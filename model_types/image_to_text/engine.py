@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from model_types import weights
-from model_types.base import Failure, ModelType, VersionSpec
+from model_types.base import Failure, ModelType, Tell, VersionSpec
 from model_types.batching import release_cached_memory
 from model_types.image_to_text.schema import Input
 from model_types.media.fields import InputFile
@@ -80,6 +80,9 @@ class ImageToText(ModelType):
 
     def cancel(self, prepared: Row) -> None:
         prepared.cancelled = True
+
+    def listen(self, prepared: Row, tell: Tell) -> None:
+        prepared.tell = tell
 
     def warm_up(self) -> None:
         grey = InputFile("warm-up", content=Image.new("RGB", (64, 64), "grey"))

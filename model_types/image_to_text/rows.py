@@ -18,6 +18,7 @@ class Sampling(TypedDict):
     top_k: int
     seed: int
     stop: tuple[str, ...]
+    is_stripped: bool
 
 
 def sampling(request: Input) -> Sampling:
@@ -28,6 +29,7 @@ def sampling(request: Input) -> Sampling:
         top_k=request.top_k,
         seed=secrets.randbits(63) if request.seed is None else request.seed,
         stop=request.stop_strings,
+        is_stripped=True,
     )
 
 

@@ -12,7 +12,7 @@ from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from model_types import weights
-from model_types.base import Failure, ModelType, VersionSpec
+from model_types.base import Failure, ModelType, Tell, VersionSpec
 from model_types.batching import release_cached_memory
 from model_types.text_generation.rows import Row
 from model_types.text_generation.schema import DEFAULT_NEW_TOKENS, Input
@@ -69,6 +69,9 @@ class Transformers(ModelType):
 
     def cancel(self, prepared: Row) -> None:
         prepared.cancelled = True
+
+    def listen(self, prepared: Row, tell: Tell) -> None:
+        prepared.tell = tell
 
     def warm_up(self) -> None:
         self._writer.write([Row(ids=[self._writer.pad_id], max_new_tokens=2)])

@@ -11,9 +11,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from model_types.text_generation.rows import Row
 from model_types.text_generation.sampling import RowSampler
 from model_types.text_generation.stopping import RowStopping, cut
-
-# Decoded before the continuation and cut off again: some tokenizers drop the space that a text begins with.
-CONTEXT_TOKENS = 6
+from model_types.text_generation.telling import RowTelling
 
 
 class Writer:
@@ -42,6 +40,8 @@ class Writer:
         samplers = LogitsProcessorList()
         if not all(row.takes_scores_as_they_are for row in rows):
             samplers.append(RowSampler(rows, width, device))
+        stopping = RowStopping(rows, width, self._tokenizer, device)
+        telling = RowTelling(rows, width, self._decode, self._end_ids, device)
         output = self._model.generate(
             torch.tensor(padded, device=device),
             attention_mask=torch.tensor(mask, device=device),
@@ -51,7 +51,7 @@ class Writer:
                 pad_token_id=self.pad_id,
             ),
             logits_processor=samplers,
-            stopping_criteria=StoppingCriteriaList([RowStopping(rows, width, self._tokenizer, device)]),
+            stopping_criteria=StoppingCriteriaList([stopping, telling]),
             **inputs,
         )
         return [self._text(row, ids) for row, ids in zip(rows, output[:, width:].tolist(), strict=True)]
@@ -60,10 +60,10 @@ class Writer:
         written = written[: row.max_new_tokens]
         ends = [written.index(end) for end in self._end_ids if end in written]
         written = written[: min(ends, default=len(written))]
-        context = row.ids[-CONTEXT_TOKENS:]
-        before = self._decode(context)
-        text = self._decode(context + written)
-        return cut(text[len(before) :] if text.startswith(before) else self._decode(written), row.stop)
+        before = self._decode(row.context)
+        text = self._decode(row.context + written)
+        text = cut(text[len(before) :] if text.startswith(before) else self._decode(written), row.stop)
+        return f"{row.beginning}{text}".strip() if row.is_stripped else text
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))

@@ -127,6 +127,40 @@ class Predictor:
     assert engine.predict([endless]) == [[]]
 
 
+def test_a_generator_s_parts_are_told_one_by_one_as_their_type_has_them(
+    write: Callable[[str], str],
+) -> None:
+    path = write("""
+class Predictor:
+    def predict(self, input: Input) -> Iterator[int]:
+        yield from input.text.split()
+""")
+    engine = load(path)
+    session = engine.session()
+    heard: list[tuple[int, Any]] = []
+    for key, text in (("good", "1 2"), ("bad", "1 two")):
+        session.add(key, engine.prepare(engine.parse({"text": text})))
+        session.listen(key, lambda start, part: heard.append((start, part)))
+    outcomes = dict(session.step()) | dict(session.step())
+    assert heard == [(0, 1), (1, 2), (0, 1)]
+    assert outcomes["good"] == [1, 2]
+    assert outcomes["bad"].message.startswith("UnexpectedOutput: output.1: Input should be a valid integer")
+
+
+def test_the_traceback_of_a_failure_begins_in_the_user_s_code(write: Callable[[str], str]) -> None:
+    path = write("""
+class Predictor:
+    def predict(self, input: Input) -> str:
+        raise OSError("no paper")
+""")
+    (failure,) = run(load(path), {"text": "la"})
+    assert failure == Failure("model_error", "OSError: no paper")
+    first, place, *_, last = failure.traceback.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert "predict.py" in place
+    assert last == "OSError: no paper"
+
+
 BATCHES = """
 class Predictor:
     sizes = []

@@ -45,6 +45,34 @@ def test_it_takes_as_many_steps_as_asked(echo: Echo) -> None:
     assert [session.step() for _ in range(3)] == [{"short": "short"}, {}, {"long": "long"}]
 
 
+def test_it_tells_its_text_in_as_many_parts_as_it_has_steps(echo: Echo) -> None:
+    session = echo.session()
+    session.add("long", echo.prepare({"text": "hello", "steps": 3}))
+    session.add("file", echo.prepare({"text": "hello", "steps": 3, "file": True}))
+    heard: list[tuple[int, str]] = []
+    for key in ("long", "file", "never was here"):
+        session.listen(key, lambda start, chunk: heard.append((start, chunk)))
+    while session:
+        session.step()
+    assert heard == [(0, "h"), (1, "el"), (3, "lo")]
+
+
+def test_who_listens_later_hears_what_came_before(echo: Echo) -> None:
+    session = echo.session()
+    session.add("long", echo.prepare({"text": "hello", "steps": 5}))
+    session.step()
+    session.step()
+    heard: list[tuple[int, str]] = []
+    session.listen("long", lambda start, chunk: heard.append((start, chunk)))
+    session.step()
+    assert heard == [(0, "hel")]
+
+
+def test_it_prints_a_line_at_each_step_when_told_to(echo: Echo, capsys: pytest.CaptureFixture[str]) -> None:
+    echo.predict([echo.prepare({"text": "a", "steps": 2, "log": "step"})])
+    assert capsys.readouterr().out == "step\nstep\n"
+
+
 def test_another_may_join_at_any_step(echo: Echo) -> None:
     session = echo.session()
     session.add("first", echo.prepare({"text": "first", "steps": 3}))

@@ -104,6 +104,22 @@ def test_a_caption_is_what_blip_itself_writes(captions: Transformers) -> None:
         assert run(captions, asked(BLUE, prompt=prompt)) == [expected]
 
 
+@pytest.mark.parametrize("family", ["captions", "answers", "qwen", "smolvlm"])
+def test_a_text_is_told_while_it_is_written(family: str, request: pytest.FixtureRequest) -> None:
+    engine: Transformers = request.getfixturevalue(family)
+    session = engine.session()
+    value = asked(RED, prompt="a photo of")
+    session.add("0", engine.prepare(value))
+    heard: list[tuple[int, str]] = []
+    session.listen("0", lambda start, chunk: heard.append((start, chunk)))
+    text = session.step()["0"]
+    assert isinstance(text, str)
+    assert heard
+    for start, chunk in heard:
+        assert text[start:].startswith(chunk)
+    assert [text] == run(engine, value)
+
+
 def test_an_answer_is_what_blip_itself_gives(answers: Transformers) -> None:
     model = BlipForQuestionAnswering.from_pretrained(answers.spec.path)
     processor = AutoProcessor.from_pretrained(answers.spec.path)
