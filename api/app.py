@@ -15,6 +15,7 @@ from api.requests import RequestMiddleware
 from api.routes import (
     auth,
     blobs,
+    deployments,
     docs,
     files,
     health,
@@ -22,6 +23,7 @@ from api.routes import (
     metrics,
     models,
     predictions,
+    streams,
     uploads,
     webhooks,
 )
@@ -59,8 +61,10 @@ def create_app(
     for resource in (
         auth,
         models,
+        deployments,
         lanes,
         predictions,
+        streams,
         uploads,
         files,
         blobs,
