@@ -7,11 +7,14 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.errors import TooManyRequests
+from api.places import Places
+from db.pools import is_deployment
 from db.repositories.backlog import BacklogCount, count_backlog
 
 log = logging.getLogger(__name__)
@@ -19,6 +22,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 # A look at a long queue costs; it may take up this part of the time.
 LOOK_SHARE = 0.05
+# Who asks for a place waits for a look when the last one was longer ago.
+STALE_SECONDS = 5.0
 MAX_RETRY_AFTER_SECONDS = 300.0
 # Where nothing drains, or nobody knows yet.
 DEFAULT_RETRY_AFTER_SECONDS = 10.0
@@ -37,16 +42,20 @@ class _Known:
     by_pool: Counter[str] = field(default_factory=Counter)
     by_owner: Counter[str] = field(default_factory=Counter)
     finished: dict[str, int] = field(default_factory=dict)
-    at: float = 0.0
+    at: float = -inf
 
 
 class Backlog:
-    """Bounds the queue. Counts are as old as a second, so gateways together may go a little beyond."""
+    """Bounds the queue, and knows the `places` in it.
+
+    Counts are as old as a second, so gateways together may go a little beyond the bounds.
+    """
 
     def __init__(self, engine: AsyncEngine, *, per_pool: int, per_user: int) -> None:
         self._engine = engine
         self._per_pool = per_pool
         self._per_user = per_user
+        self.places = Places()
         self._known = _Known()
         self._rates: dict[str, float] = {}
         self._look_at = 0.0
@@ -54,19 +63,29 @@ class Backlog:
 
     def admit(self, pool: str, owner_id: str) -> None:
         """Count one prediction in. Raises `BacklogFull` when there is no room for it."""
-        if self._looking is None and time.monotonic() >= self._look_at:
-            self._looking = asyncio.create_task(self._look(), name="backlog")
+        self._look_if_due()
         known = self._known
         self._check(known.by_owner[owner_id], self._per_user, pool, "of yours")
-        self._check(known.by_pool[pool], self._per_pool, pool, f"in the pool {pool}")
+        place = "of this deployment" if is_deployment(pool) else f"in the pool {pool}"
+        self._check(known.by_pool[pool], self._per_pool, pool, place)
         known.by_owner[owner_id] += 1
         known.by_pool[pool] += 1
+
+    async def refresh(self) -> None:
+        """Return when `places` are of the last seconds, unless the queue cannot be counted now."""
+        self._look_if_due()
+        if self._looking is not None and time.monotonic() - self._known.at > STALE_SECONDS:
+            await asyncio.wait([self._looking])
 
     async def close(self) -> None:
         """Stop looking."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+
+    def _look_if_due(self) -> None:
+        if self._looking is None and time.monotonic() >= self._look_at:
+            self._looking = asyncio.create_task(self._look(), name="backlog")
 
     def _check(self, waiting: int, bound: int, pool: str, whose: str) -> None:
         if waiting < bound:
@@ -96,7 +115,8 @@ class Backlog:
     def _learn(self, count: BacklogCount, now: float) -> None:
         before = self._known
         self._known = _Known(Counter(count.by_pool), Counter(count.by_owner), dict(count.finished), now)
-        if before.at == 0.0:
+        self.places.learn(count, now)
+        if before.at == -inf:
             return
         for pool, finished in count.finished.items():
             # Lanes that have gone take their counts with them: such a step back is no rate.

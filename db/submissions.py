@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -96,7 +96,7 @@ INSERT INTO queue (id, pool, version_id, owner_id, rank, priority, cost, deadlin
 SELECT a.id, a.pool, a.version_id, a.owner_id, clock.start + a.ahead + a.priority * {PRIORITY_STEP}::float8,
        a.priority, a.cost, least(now() + make_interval(secs => a.deadline_seconds), a.deadline_at), a.waiter
 FROM accepted a JOIN clock USING (pool, owner_id)
-RETURNING id
+RETURNING id, rank
 """
 
 # The commit does not wait for the disk: the next one that does makes it durable too.
@@ -113,10 +113,14 @@ _KEYED = (
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A submission is stored. `replayed` tells that its idempotency key stood for `id` already."""
+    """A submission is stored. `replayed` tells that its idempotency key stood for `id` already.
+
+    `rank` is its place in the queue, unless it was stored before.
+    """
 
     id: str
     replayed: bool = False
+    rank: float | None = field(default=None, compare=False)
 
 
 _encoder = msgspec.json.Encoder()
@@ -138,10 +142,10 @@ async def submit(
     # One JSON text costs a fraction of fifteen arrays, on both sides.
     statement = SUBMIT_UNSYNCED if all(s.waiter for s in submissions) else SUBMIT
     cursor = await connection.execute(statement, [_encoder.encode(submissions).decode()])
-    queued = {row[0] for row in await cursor.fetchall()}
+    queued = {row[0]: row[1] for row in await cursor.fetchall()}
     missing = [s for s in submissions if s.id not in queued and s.idempotency_key is not None]
     replays = await _replays(connection, missing) if missing else {}
-    return [replays.get(s.id, Accepted(s.id)) for s in submissions]
+    return [replays.get(s.id) or Accepted(s.id, rank=queued.get(s.id)) for s in submissions]
 
 
 async def make_durable(connection: AsyncConnection) -> None:
@@ -186,9 +190,22 @@ async def cancel(engine: AsyncEngine, prediction_id: str) -> Ended | None:
         return next(iter(read_endings(rows)), None)
 
 
-async def watch(engine: AsyncEngine, prediction_id: str, *, waiter: str) -> bool:
-    """Ask that the end of a queued prediction be published on `waiter`; False when it has ended already."""
-    statement = text("UPDATE queue SET waiter = :waiter WHERE id = :id RETURNING id")
+_WATCH = text(
+    """
+    UPDATE queue
+    SET waiter = CASE WHEN :waiter = ANY(string_to_array(waiter, ',')) THEN waiter
+                      ELSE concat_ws(',', waiter, CAST(:waiter AS text)) END,
+        listened = listened OR :listens
+    WHERE id = :id RETURNING id
+    """
+)
+
+
+async def watch(engine: AsyncEngine, prediction_id: str, *, waiter: str, listens: bool = False) -> bool:
+    """Ask that the end of a queued prediction be published on `waiter` too; False when it has ended already.
+
+    With `listens`, its lane tells each chunk at once.
+    """
+    parameters = {"id": prediction_id, "waiter": waiter, "listens": listens}
     async with engine.connect() as connection:
-        row = (await connection.execute(statement, {"id": prediction_id, "waiter": waiter})).first()
-    return row is not None
+        return (await connection.execute(_WATCH, parameters)).first() is not None

@@ -18,6 +18,7 @@ from api.errors import Invalid
 from api.gateway import gateway_of
 from api.limits import RouteClass, limit
 from api.pages import MAX_LIMIT, CursorQuery, LimitQuery, page
+from api.places import Place
 from api.preferences import cancel_after, hold
 from api.schemas.predictions import (
     CREATE_OF_MODEL_SCHEMA,
@@ -26,11 +27,11 @@ from api.schemas.predictions import (
     PredictionCreate,
     PredictionPage,
 )
-from api.services import predictions
+from api.services import outputs, predictions
 from api.services.inputs import Upload
 from api.services.submitting import Terms, Via
 from api.urls import base_url
-from db.documents import PredictionRecord, prediction_document
+from db.documents import PredictionRecord, iso, prediction_document
 from db.states import Status
 
 router = APIRouter(tags=["predictions"])
@@ -40,6 +41,7 @@ _encoder = msgspec.json.Encoder()
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
 _AT = re.compile(r" - at `\$\.?([^`[]*)[^`]*`$")
+OUTPUT_FILES_HEADER = "Augury-Output-Files"
 REDACTED = b"[redacted]"
 PATH = "/v1/predictions"
 
@@ -67,6 +69,12 @@ HEADERS: list[dict[str, Any]] = [
         "in": "header",
         "schema": {"type": "string", "examples": ["30", "30s", "5m", "1h30m45s"]},
         "description": "Cancel it unless it has ended by then; five seconds at least.",
+    },
+    {
+        "name": OUTPUT_FILES_HEADER,
+        "in": "header",
+        "schema": {"type": "string", "enum": ["url", "data"]},
+        "description": "How the output shows its files: by URLs, or in `data:` URIs where they are small.",
     },
 ]
 
@@ -145,7 +153,8 @@ async def created(
     status = 202 if held and record.completed_at is None else 201
     if status == 202:
         # Clients of Replicate take any other word for the end.
-        record = replace(record, status=Status.STARTING, started_at=None, output=None)
+        record = replace(record, status=Status.STARTING, started_at=None, output=None, rank=None)
+    (record,) = await _with_files(request, [record])
     document = _document(request, record)
     headers = {"location": document["urls"]["get"]}
     if held:
@@ -159,7 +168,8 @@ async def browse(
 ) -> Response:
     """One's own predictions, the newest first; everybody's for administrators."""
     records = await predictions.browse(gateway_of(request), principal, limit=limit, cursor=cursor)
-    documents = [_document(request, record) for record in records]
+    await _refresh_places(request, records)
+    documents = [_document(request, record) for record in await _with_files(request, records)]
     answer = page(request, documents, limit=limit, cursor=cursor, key=itemgetter("id"))
     return Response(_encoder.encode(answer), media_type="application/json")
 
@@ -168,14 +178,15 @@ async def browse(
 async def get(request: Request, principal: Reader, prediction_id: str) -> Response:
     """A prediction as it is now."""
     record = await predictions.get(gateway_of(request), principal, prediction_id)
-    return _answer(request, record)
+    await _refresh_places(request, [record])
+    return await _answer(request, record)
 
 
 @router.post(PATH + "/{prediction_id}/cancel", response_model=Prediction)
 async def cancel(request: Request, principal: Creator, prediction_id: str) -> Response:
     """Cancel a prediction, waiting or running. One that has ended is answered as it is."""
     record = await predictions.cancel(gateway_of(request), principal, prediction_id)
-    return _answer(request, record)
+    return await _answer(request, record)
 
 
 def read_body(request: Request, body: bytes) -> PredictionCreate:
@@ -202,12 +213,35 @@ def _field_error(message: str) -> tuple[str, str]:
     return (at[1] if at and at[1] else "body"), f"is wrong: {sentence}"
 
 
-def _answer(request: Request, record: PredictionRecord) -> Response:
+async def _answer(request: Request, record: PredictionRecord) -> Response:
+    (record,) = await _with_files(request, [record])
     return Response(_encoder.encode(_document(request, record)), media_type="application/json")
+
+
+async def _refresh_places(request: Request, records: Sequence[PredictionRecord]) -> None:
+    if any(record.rank is not None for record in records):
+        await gateway_of(request).backlog.refresh()
+
+
+async def _with_files(request: Request, records: Sequence[PredictionRecord]) -> Sequence[PredictionRecord]:
+    """The records with their outputs' files in them, where the request or else the settings ask for that."""
+    gateway = gateway_of(request)
+    if request.headers.get(OUTPUT_FILES_HEADER, gateway.settings.output_files) != "data":
+        return records
+    return await outputs.with_data(gateway.blobs, records)
 
 
 def _document(request: Request, record: PredictionRecord) -> dict[str, Any]:
     gateway = gateway_of(request)
-    return prediction_document(
+    document = prediction_document(
         record, base_url=base_url(request), blob_urls=gateway.blob_urls, stream_urls=gateway.stream_urls
     )
+    if record.rank is not None and record.pool is not None:
+        document |= _place(gateway.backlog.places.of(record.pool, record.rank))
+    return document
+
+
+def _place(place: Place | None) -> dict[str, Any]:
+    if place is None:
+        return {}
+    return {"queue_position": place.ahead, "estimated_start": iso(place.estimated_start)}

@@ -62,7 +62,7 @@ async def create(
         if accepted.replayed:
             await gateway.inputs.discard(submission.id, taken)
             return await _replay(gateway, principal, accepted.id, terms.hold_seconds)
-        record = submitting.accepted_record(submission, version, taken.values)
+        record = submitting.accepted_record(submission, version, taken.values, rank=accepted.rank)
         if not terms.hold_seconds:
             return record
         return await _awaited(gateway, principal, record, future, terms.hold_seconds)
@@ -193,6 +193,8 @@ def _with(record: PredictionRecord, news: News) -> PredictionRecord:
         completed_at=news.completed_at,
         logs=news.logs,
         progress=None,
+        pool=None,
+        rank=None,
     )
 
 

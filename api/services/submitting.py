@@ -115,7 +115,7 @@ def submission(
 
 
 def accepted_record(
-    submission: Submission, version: ResolvedVersion, values: dict[str, object]
+    submission: Submission, version: ResolvedVersion, values: dict[str, object], *, rank: float | None
 ) -> PredictionRecord:
     """The prediction as it is right after its submission was accepted."""
     return PredictionRecord(
@@ -137,6 +137,8 @@ def accepted_record(
         deployment=submission.deployment,
         webhook_events=submission.webhook_events,
         deadline_at=submission.deadline_at,
+        pool=submission.pool,
+        rank=rank,
     )
 
 

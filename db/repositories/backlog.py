@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -14,20 +14,35 @@ _FINISHED = text(
     "SELECT pool, sum(finished)::bigint AS finished FROM lanes CROSS JOIN unnest(pools) AS pool GROUP BY 1"
 )
 
+# Enough of each pool's ranks to tell a place: all of them up to a thousand, else every thousandth part.
+RANKS = 1000
+_RANKS = text(
+    f"""
+    SELECT pool, percentile_disc(ARRAY(SELECT n / {RANKS}::float8 FROM generate_series(1, {RANKS}) n))
+                 WITHIN GROUP (ORDER BY rank) AS ranks
+    FROM queue WHERE lane IS NULL GROUP BY pool
+    """
+)
+
 _DEPTHS = text(
     """
-    SELECT pool, count(*) FILTER (WHERE lane IS NULL) AS waiting, count(lane) AS running,
+    SELECT q.pool, d.owner || '/' || d.name AS deployment,
+           count(*) FILTER (WHERE lane IS NULL) AS waiting, count(lane) AS running,
            extract(epoch FROM now() - min(enqueued_at) FILTER (WHERE lane IS NULL))::float8 AS oldest_seconds
-    FROM queue GROUP BY pool ORDER BY pool
+    FROM queue q LEFT JOIN deployments d USING (pool) GROUP BY q.pool, d.id ORDER BY q.pool
     """
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What is in a pool's queue now; `oldest_seconds` is how long the oldest has waited, 0 for none."""
+    """What is in a pool's queue now; `oldest_seconds` is how long the oldest has waited, 0 for none.
+
+    `deployment` is whose pool it is, `owner/name`; None for a model type's own.
+    """
 
     pool: str
+    deployment: str | None
     waiting: int
     running: int
     oldest_seconds: float
@@ -37,16 +52,24 @@ async def depths(engine: AsyncEngine) -> list[Depth]:
     """The queue of each pool that has any. Reads the whole queue, which is narrow."""
     async with engine.connect() as connection:
         rows = await connection.execute(_DEPTHS)
-        return [Depth(row.pool, row.waiting, row.running, row.oldest_seconds or 0.0) for row in rows]
+        return [
+            Depth(row.pool, row.deployment, row.waiting, row.running, row.oldest_seconds or 0.0)
+            for row in rows
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class BacklogCount:
-    """Waiting predictions by pool and by owner, and what the living lanes of each pool have finished."""
+    """Waiting predictions by pool and by owner, and what the living lanes of each pool have finished.
+
+    `ranks` has a thousand of each pool's waiting ranks in order: the n-th is the lowest with n thousandths
+    of the pool at or below it.
+    """
 
     by_pool: Mapping[str, int]
     by_owner: Mapping[str, int]
     finished: Mapping[str, int]
+    ranks: Mapping[str, Sequence[float]]
 
 
 async def count_backlog(engine: AsyncEngine) -> BacklogCount:
@@ -58,4 +81,5 @@ async def count_backlog(engine: AsyncEngine) -> BacklogCount:
             by_pool[row.pool] += row.waiting
             by_owner[row.owner_id] += row.waiting
         finished = {row.pool: row.finished for row in await connection.execute(_FINISHED)}
-    return BacklogCount(by_pool, by_owner, finished)
+        ranks = {row.pool: row.ranks for row in await connection.execute(_RANKS)}
+    return BacklogCount(by_pool, by_owner, finished, ranks)

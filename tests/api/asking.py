@@ -23,7 +23,13 @@ from workers.bells import Bells
 
 T = TypeVar("T")
 Headers = dict[str, str]
+PLACE = ("queue_position", "estimated_start")
 ECHO: dict[str, Any] = {"name": "echo", "model_type": "echo", "model_path": "-", "version": "1"}
+
+
+def settled(document: dict[str, Any]) -> dict[str, Any]:
+    """A prediction without its place in the queue, which changes while it waits."""
+    return {name: value for name, value in document.items() if name not in PLACE}
 
 
 async def add_model(served: Served, headers: Headers, **changes: Any) -> dict[str, Any]:
@@ -51,14 +57,14 @@ async def ask(
         "/v1/predictions", json={"input": {"text": "hello"}} | body, headers=sent
     )
     assert response.status_code == status, response.text
-    return response.json()
+    return settled(response.json())
 
 
 async def look(served: Served, headers: Headers, prediction_id: str) -> dict[str, Any]:
     """A prediction as it is now."""
     response = await served.http.get(f"/v1/predictions/{prediction_id}", headers=headers)
     assert response.status_code == 200, response.text
-    return response.json()
+    return settled(response.json())
 
 
 async def cancel(served: Served, headers: Headers, prediction_id: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.asking import add_model, ask, cancel, lane_by_hand, look, scalar
+from tests.api.asking import add_model, ask, cancel, lane_by_hand, look, scalar, settled
 from tests.api.conftest import BASE_URL, Served
 
 pytestmark = pytest.mark.anyio
@@ -75,7 +75,7 @@ async def test_a_list_shows_what_each_prediction_shows_itself(
         await ask(served, root)
     listed = (await page(served, root))["results"]
     assert [one["status"] for one in listed] == ["starting", "processing", "succeeded"]
-    assert listed == [await look(served, root, one["id"]) for one in listed]
+    assert [settled(one) for one in listed] == [await look(served, root, one["id"]) for one in listed]
 
 
 async def test_anothers_prediction_does_not_exist(served: Served) -> None:
