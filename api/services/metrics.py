@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 
+from db.pools import model_type_of
 from db.repositories.backlog import Depth, depths
 from workers.metrics import KEY, families
 
@@ -45,9 +46,12 @@ async def exposition(gateway: Gateway) -> bytes:
 
 
 def _gauge(name: str, help_: str, value: Callable[[Depth], float], pools: Iterable[Depth]) -> Metric:
-    gauge = GaugeMetricFamily(name, help_, labels=["pool"])
+    gauge = GaugeMetricFamily(name, help_)
     for depth in pools:
-        gauge.add_metric([depth.pool], value(depth))
+        labels = {"pool": model_type_of(depth.pool)}
+        if depth.deployment is not None:
+            labels["deployment"] = depth.deployment
+        gauge.add_sample(name, labels, value(depth))
     return gauge
 
 

@@ -16,7 +16,7 @@ from db.tables import Deployment, Model, ModelVersion, QueueEntry, User
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A deployment as it is now; `model` is `owner/name`, `created_by` a user name or None if that is gone."""
+    """A deployment as it is now; `model` is `owner/name`, `created_by` a user name, None if that is gone."""
 
     deployment: Deployment
     model: str

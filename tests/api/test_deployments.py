@@ -101,6 +101,7 @@ async def test_a_full_public_queue_leaves_room_in_a_deployments(serve: Serve) ->
         root = await served.admin()
         await add_model(served, root)
         await deploy(served, root)
+        await served.gateway.backlog.refresh()
         await ask(served, root)
         await ask(served, root, status=429)
         await predict(served, root)
