@@ -40,6 +40,10 @@ async def visitor(request: Request, _: _Documented) -> Principal | None:
     return principal
 
 
+async def holder(request: Request) -> None:
+    await limit(request, None, RouteClass.READ)
+
+
 async def stranger(request: Request) -> None:
     await limit(request, None, RouteClass.LOGIN)
 
@@ -54,3 +58,5 @@ Visitor = Annotated[Principal | None, Depends(visitor)]
 """Anybody who reads; None without credentials."""
 Stranger = Annotated[None, Depends(stranger)]
 """Somebody who wants to enter, known by address only."""
+Holder = Annotated[None, Depends(holder)]
+"""Whoever has a signed URL, known by address only: credentials that come along are not looked at."""

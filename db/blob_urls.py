@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -40,23 +41,28 @@ class BlobUrls:
 
     def rendered(self, value: Any, kind: Kind, prediction_id: str, *, base_url: str) -> Any:
         """JSON with URLs in place of references to this prediction's own files; others stay text."""
-
-        def render(value: Any, depth: int) -> Any:
-            if isinstance(value, str):
-                key = key_of(value, kind, prediction_id)
-                return value if key is None else self.url(base_url, key)
-            if depth == _MAX_DEPTH or not value:
-                return value
-            if isinstance(value, dict):
-                return {name: render(item, depth + 1) for name, item in value.items()}
-            if isinstance(value, list) and not _is_vector(value):
-                return [render(item, depth + 1) for item in value]
-            return value
-
-        return render(value, 0)
+        return replaced(value, kind, prediction_id, lambda key: self.url(base_url, key))
 
     def _signature(self, key: str, expires: str) -> str:
         return hmac.digest(self._key, f"{key}\n{expires}".encode("utf-8", "replace"), sha256).hex()
+
+
+def replaced(value: Any, kind: Kind, prediction_id: str, shown: Callable[[str], str]) -> Any:
+    """JSON with `shown(key)` in place of each reference to one of this prediction's own files."""
+
+    def copy(value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            key = key_of(value, kind, prediction_id)
+            return value if key is None else shown(key)
+        if depth == _MAX_DEPTH or not value:
+            return value
+        if isinstance(value, dict):
+            return {name: copy(item, depth + 1) for name, item in value.items()}
+        if isinstance(value, list) and not _is_vector(value):
+            return [copy(item, depth + 1) for item in value]
+        return value
+
+    return copy(value, 0)
 
 
 def _is_vector(items: list[Any]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from api.access import Visitor
+from api.access import Holder
 from api.gateway import gateway_of
 from api.services import blobs
 from db.blob_urls import BLOBS_PATH
@@ -36,7 +36,7 @@ class _Unsatisfiable(Exception):
     },
 )
 @router.head("/{key:path}", include_in_schema=False)
-def fetch(request: Request, _: Visitor, key: str, expires: str = "", signature: str = "") -> Response:
+def fetch(request: Request, _: Holder, key: str, expires: str = "", signature: str = "") -> Response:
     """A file, or a range of its bytes (RFC 9110 §14). Whoever has the URL may fetch it, without a token."""
     gateway = gateway_of(request)
     seconds_left = blobs.seconds_left(gateway, key, expires=expires, signature=signature)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from api.services.blobs import CHUNK_BYTES
 from db.blobs import folder_of
 from db.ids import new_id
-from tests.api.asking import add_model, ask, lane_by_hand, look
+from tests.api.asking import LaneByHand, add_model, ask, cancel, lane_by_hand, look
 from tests.api.conftest import BASE_URL, Serve, Served
 
 pytestmark = pytest.mark.anyio
@@ -166,3 +167,62 @@ async def test_a_prediction_shows_the_urls_of_its_own_files_and_of_no_others(
     listed = (await served.http.get("/v1/predictions", headers=root)).json()["results"]
     assert {one["id"]: one["output"] for one in listed} == {made["id"]: shown["output"], other["id"]: own}
     assert "blob:" not in json.dumps(shown)
+
+
+async def finished_with_files(
+    served: Served, root: dict[str, str], lane: LaneByHand, *files: bytes
+) -> dict[str, Any]:
+    """A prediction whose output is a list of these files; as it was when it was accepted."""
+    made = await ask(served, root)
+    keys = [f"{folder_of('predictions', made['id'])}/1/{number}.png" for number in range(len(files))]
+    for key, data in zip(keys, files, strict=True):
+        served.gateway.blobs.put(key, data)
+    (lease,) = await lane.claim()
+    lease.input["text"] = [f"blob:{key}" for key in keys]
+    await lane.finish([lease])
+    return made
+
+
+async def test_who_asks_for_data_gets_the_files_within_the_output(
+    served: Served, database_url: str, redis_url: str
+) -> None:
+    root = await served.admin()
+    asking = root | {"Augury-Output-Files": "data"}
+    await add_model(served, root)
+    async with lane_by_hand(database_url, redis_url) as lane:
+        made = await finished_with_files(served, root, lane, CONTENT, bytes(9_999_000), b"last")
+    assert all(url.startswith(BASE_URL) for url in (await look(served, root, made["id"]))["output"])
+    data = f"data:image/png;base64,{b64encode(CONTENT).decode()}"
+    listed = (await served.http.get("/v1/predictions", headers=asking)).json()["results"]
+    for shown in (await look(served, asking, made["id"]), await cancel(served, asking, made["id"]), *listed):
+        first, large, last = shown["output"]
+        assert (first, last) == (data, "data:image/png;base64,bGFzdA==")
+        assert large.startswith(BASE_URL), "what has no room beside the others is shown by its URL"
+
+
+async def test_a_server_may_show_all_output_files_as_data(
+    serve: Serve, database_url: str, redis_url: str
+) -> None:
+    async with serve(output_files="data") as served:
+        root = await served.admin()
+        await add_model(served, root)
+        async with lane_by_hand(database_url, redis_url) as lane:
+            made = await finished_with_files(served, root, lane, b"1")
+        assert (await look(served, root, made["id"]))["output"] == ["data:image/png;base64,MQ=="]
+        asking = root | {"Augury-Output-Files": "url"}
+        (url,) = (await look(served, asking, made["id"]))["output"]
+        assert (await served.http.get(url)).content == b"1"
+        key = url.removeprefix(f"{BASE_URL}/v1/blobs/").partition("?")[0]
+        served.gateway.blobs.delete(key)
+        (gone,) = (await look(served, root, made["id"]))["output"]
+        assert gone.startswith(BASE_URL)
+
+
+async def test_credentials_of_any_kind_do_no_harm(served: Served) -> None:
+    ada, ben = await served.person("ada"), await served.person("ben")
+    url = put(served)
+    invalid = {"Authorization": "Bearer aug_nobody"}, {"Authorization": "Basic YTpi"}
+    for headers in ({}, ada, ben, *invalid):
+        answer = await served.http.get(url, headers=headers, follow_redirects=False)
+        assert (answer.status_code, answer.content) == (200, CONTENT)
+        assert answer.headers["Content-Type"] == "image/png"
