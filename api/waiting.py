@@ -1,4 +1,4 @@
-"""Waiting for predictions: one listener per gateway process hears of those that have ended."""
+"""Waiting for predictions: one listener per gateway process hears of their ends, and of what streams."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -30,9 +32,13 @@ class Waiting:
 
     def __init__(self, redis_url: str) -> None:
         self.channel = news_channel(new_id())
-        # A connection of its own: it listens for as long as the process lives.
-        self._redis = Redis.from_url(redis_url, socket_connect_timeout=1.0, health_check_interval=10)
+        # A connection of its own: it listens for as long as the process lives, and `_listen` mends it.
+        self._redis = Redis.from_url(
+            redis_url, socket_connect_timeout=1.0, health_check_interval=10, retry=Retry(NoBackoff(), 0)
+        )
         self._futures: dict[str, list[asyncio.Future[News]]] = {}
+        self._sleepers: dict[str, set[asyncio.Event]] = {}
+        self._sleepers_changed = asyncio.Event()
         self._listening = False
         self._listener: asyncio.Task[None] | None = None
 
@@ -61,6 +67,19 @@ class Waiting:
             if not others:
                 del self._futures[prediction_id]
 
+    @contextmanager
+    def wake(self, channel: str, sleeper: asyncio.Event) -> Iterator[None]:
+        """Set this event whenever something is published there; while Redis is away, nothing is heard."""
+        self._sleepers.setdefault(channel, set()).add(sleeper)
+        self._sleepers_changed.set()
+        try:
+            yield
+        finally:
+            self._sleepers[channel].remove(sleeper)
+            if not self._sleepers[channel]:
+                del self._sleepers[channel]
+                self._sleepers_changed.set()
+
     async def news(
         self, future: asyncio.Future[News], look: Callable[[], Awaitable[News | None]], *, seconds: float
     ) -> News | None:
@@ -82,35 +101,62 @@ class Waiting:
                 return found
         return None
 
-    async def tell(self, channel: str, news: News) -> None:
+    async def tell(self, channels: str, news: News) -> None:
         """Publish what this gateway itself has ended. Those who wait see the row where this fails."""
         try:
             async with asyncio.timeout(TELL_SECONDS):
-                await self._redis.publish(channel, encode_news([news]))
+                for channel in channels.split(","):
+                    await self._redis.publish(channel, encode_news([news]))
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("news could not be published: %s", error)
 
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-                    await self._hear(pubsub)
-            except (RedisError, OSError) as error:
+                async with self._redis.pubsub() as pubsub:
+                    await pubsub.subscribe(self.channel)
+                    self._listening = True
+                    async with asyncio.TaskGroup() as together:
+                        together.create_task(self._hear(pubsub))
+                        together.create_task(self._subscribe_for_sleepers(pubsub))
+            except* (RedisError, OSError) as errors:
                 if self._listening:
-                    log.warning("Redis is away, so waiting requests look at their rows: %s", error)
+                    log.warning(
+                        "Redis is away, so waiting requests look at their rows: %s", errors.exceptions[0]
+                    )
                 self._listening = False
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _hear(self, pubsub: PubSub) -> None:
-        await pubsub.subscribe(self.channel)
-        self._listening = True
         async for message in pubsub.listen():
-            try:
-                news = decode_news(message["data"])
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                log.warning("unreadable news: %s", error)
-                continue
-            for one in news:
-                for future in self._futures.get(one.id, ()):
-                    if not future.done():
-                        future.set_result(one)
+            channel = message["channel"].decode()
+            if channel != self.channel:
+                # Also where the subscription has just begun: what came before was not heard.
+                for sleeper in self._sleepers.get(channel, ()):
+                    sleeper.set()
+            elif message["type"] == "message":
+                self._spread(message["data"])
+
+    def _spread(self, payload: bytes) -> None:
+        try:
+            news = decode_news(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.warning("unreadable news: %s", error)
+            return
+        for one in news:
+            for future in self._futures.get(one.id, ()):
+                if not future.done():
+                    future.set_result(one)
+
+    async def _subscribe_for_sleepers(self, pubsub: PubSub) -> None:
+        """Subscribe to the channels that somebody sleeps for, and to no others, for ever."""
+        subscribed: set[str] = set()
+        while True:
+            self._sleepers_changed.clear()
+            wanted = set(self._sleepers)
+            if begun := wanted - subscribed:
+                await pubsub.subscribe(*begun)
+            if over := subscribed - wanted:
+                await pubsub.unsubscribe(*over)
+            subscribed = wanted
+            await self._sleepers_changed.wait()

@@ -27,8 +27,8 @@ class Announcer:
         """Tell the gateways that wait for these, one message each. Nobody waits: nothing is sent."""
         by_channel: dict[str, list[News]] = defaultdict(list)
         for one in predictions:
-            if one.waiter is not None:
-                by_channel[one.waiter].append(news_of(one))
+            for channel in one.waiter.split(",") if one.waiter else ():
+                by_channel[channel].append(news_of(one))
         try:
             for channel, news in by_channel.items():
                 self._client.publish(channel, encode_news(news))

@@ -1,0 +1,206 @@
+"""Following a prediction: by Redis while a lane writes there, by its row for what Redis cannot tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import streams
+from api.errors import Forbidden
+from api.streams import Chunks, Position, StartedAgain, Telling
+from db import submissions
+from db.repositories.streams import StreamState, state_of
+from db.repositories.transactions import read
+from db.states import Status
+from model_types import registry
+from workers.messages import StreamEntry, stream_channel, stream_key
+
+if TYPE_CHECKING:
+    from api.gateway import Gateway
+
+log = logging.getLogger(__name__)
+
+# A message may be lost, so whoever hears nothing looks for himself.
+LOOK_SECONDS = 1.0
+KEEP_ALIVE_SECONDS = 10.0
+# What a reader takes from Redis at a time, and so holds in memory.
+BATCH_ENTRIES = 256
+
+_BEGINNING = "-"
+
+
+class InvalidStreamUrl(Forbidden):
+    """The URL of this stream is not one that this server has made, or it has expired."""
+
+
+def prediction_of(gateway: Gateway, token: str) -> str:
+    """The prediction that a URL's last part leads to. Raises `InvalidStreamUrl`."""
+    prediction_id = gateway.stream_urls.prediction_of(token)
+    if prediction_id is None:
+        raise InvalidStreamUrl("this URL is not valid, or has expired: take it as the prediction shows it")
+    return prediction_id
+
+
+class Follower:
+    """One client that follows a prediction, at its own pace, from a position on.
+
+    Each source of events is read from its beginning, and what the client has is left out. So it may go on
+    with another source, or at another gateway, at any time.
+    """
+
+    def __init__(self, gateway: Gateway, prediction_id: str, position: Position, *, base_url: str) -> None:
+        self._gateway = gateway
+        self._id = prediction_id
+        self._base_url = base_url
+        self._woken = asyncio.Event()
+        self._has_ended = False
+        self._is_gone = False
+        self._is_watched = False
+        self._telling = Telling(position, position.attempt, show=self._shown)
+        self._entry = _BEGINNING
+
+    def leave(self) -> None:
+        """The client has gone: `events` ends soon."""
+        self._is_gone = True
+        self._woken.set()
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """Events as bytes, several at a time where there are several; the last one is `done`."""
+        waiting = self._gateway.waiting
+        with waiting.expect(self._id) as news, waiting.wake(stream_channel(self._id), self._woken):
+            news.add_done_callback(lambda _: self._hear_of_end())
+            yield streams.KEEP_ALIVE
+            try:
+                async for events in self._until_ended():
+                    if events:
+                        yield events
+            except StartedAgain:
+                yield streams.broken_off(self._telling.position, "the prediction had to start again")
+
+    def _hear_of_end(self) -> None:
+        self._has_ended = True
+        self._woken.set()
+
+    async def _until_ended(self) -> AsyncIterator[bytes]:
+        clock = asyncio.get_running_loop().time
+        spoke_at = clock()
+        while not self._is_gone:
+            state = await self._look()
+            if state is not None and state.has_ended:
+                async for events in self._rest(state):
+                    yield events
+                return
+            if state is not None:
+                async for events in self._so_far(state):
+                    spoke_at = clock()
+                    yield events
+            if clock() - spoke_at >= KEEP_ALIVE_SECONDS:
+                spoke_at = clock()
+                yield streams.KEEP_ALIVE
+            await self._wait()
+
+    async def _look(self) -> StreamState | None:
+        """The prediction's row; None where it cannot be looked at now."""
+        engine, channel = self._gateway.engine, self._gateway.waiting.channel
+        try:
+            if not self._is_watched:
+                await submissions.watch(engine, self._id, waiter=channel, listens=True)
+                self._is_watched = True
+            state = await read(engine, lambda session: state_of(session, self._id))
+        except SQLAlchemyError as error:
+            log.warning("the row of a stream cannot be looked at now: %s", error)
+            return None
+        # What has been deleted after its time has no more to tell.
+        return state or StreamState(Status.SUCCEEDED, 0, None, "", None, None)
+
+    async def _wait(self) -> None:
+        """Return when there may be news."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._woken.wait()
+        self._woken.clear()
+
+    async def _so_far(self, state: StreamState) -> AsyncIterator[bytes]:
+        """What a running attempt writes, until nothing has come for a moment or it has ended."""
+        if state.attempt != self._telling.attempt:
+            self._rewind(state.attempt)
+        try:
+            async for events, is_last in self._written(state):
+                yield events
+                if is_last and not self._has_ended:
+                    await self._wait()
+                # Once nothing follows, the row may tell why.
+                self._woken.set()
+        except RedisError as error:
+            log.warning("a stream goes on without Redis: %s", error)
+            yield self._told_by(state)
+            self._rewind(state.attempt)
+
+    async def _rest(self, state: StreamState) -> AsyncIterator[bytes]:
+        """What is left of a prediction that has ended, and its end."""
+        if state.status == Status.SUCCEEDED:
+            yield self._told_by(state)
+            if state.output is not None:
+                self._telling.end()
+            yield streams.done(self._telling.position)
+            return
+        # What it had written before is nowhere else any more.
+        if state.attempt != self._telling.attempt:
+            self._rewind(state.attempt)
+        try:
+            async for events, _ in self._written(state):
+                yield events
+        except RedisError as error:
+            log.warning("the end of a stream is lost: %s", error)
+        yield self._told_by(state)
+        if state.status == Status.FAILED:
+            yield streams.broken_off(self._telling.position, state.error or "the prediction has failed")
+        else:
+            yield streams.done(self._telling.position, "canceled")
+
+    def _rewind(self, attempt: int) -> None:
+        """Read from the beginning of an attempt from now on."""
+        self._telling = Telling(self._telling.position, attempt, show=self._shown)
+        self._entry = _BEGINNING
+
+    async def _written(self, state: StreamState) -> AsyncIterator[tuple[bytes, bool]]:
+        """Events of what the lane has written since the last time, until that is nothing.
+
+        With each whether it was the last there was by then. Raises `RedisError`.
+        """
+        key, chunks = stream_key(self._id, state.attempt), _chunks(state)
+        while found := await self._gateway.redis.xrange(key, self._entry, count=BATCH_ENTRIES):
+            # redis-py's types tell of all that a client may be set to decode.
+            entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
+            self._entry = "(" + entries[-1][0].decode()
+            events = [self._told(StreamEntry.read(fields), chunks) for _, fields in entries]
+            yield b"".join(events), len(entries) < BATCH_ENTRIES
+
+    def _told(self, entry: StreamEntry, chunks: Chunks) -> bytes:
+        if entry.event == "logs":
+            return self._telling.logs(entry.data)
+        return self._telling.output(json.loads(entry.data) if chunks == "items" else entry.data)
+
+    def _told_by(self, state: StreamState) -> bytes:
+        """Events of what the row tells."""
+        self._rewind(state.attempt)
+        logs = self._telling.logs(state.logs)
+        pieces = streams.pieces(state.output, _chunks(state))
+        return logs + b"".join([self._telling.output(piece) for piece in pieces])
+
+    def _shown(self, value: Any) -> Any:
+        return self._gateway.blob_urls.rendered(value, "predictions", self._id, base_url=self._base_url)
+
+
+def _chunks(state: StreamState) -> Chunks:
+    try:
+        return registry.get(state.model_type or "").chunks
+    except registry.UnknownModelType:
+        return None
