@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from model_types import registry
+from tests.workers.sender import Sender
 from tests.workers.workshop import POOL, Workshop
 
 
@@ -41,3 +42,11 @@ def open_workshop(
             return workshop
 
         yield make
+
+
+@pytest.fixture
+def sender(database_url: str) -> Iterator[Sender]:
+    """Predictions with webhooks on this test's database."""
+    sender = Sender(database_url)
+    yield sender
+    sender.close()

@@ -2,122 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler
-from ipaddress import ip_network
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
-from db import lanes, outbox
-from db.blob_urls import BlobUrls
-from db.ids import new_id
-from db.leases import Leases, Outcome
-from db.session import sync_engine
-from db.settings import DatabaseSettings
-from db.states import Status
-from db.stream_urls import StreamUrls
-from db.submissions import Submission, submit
+from db import outbox
 from tests.stack import Stack, wait_until
 from tests.workers.receivers import Receiver, Respond, answer, hang_up, in_turn, receiver
+from tests.workers.sender import BASE_URL, BLOB_URLS, LOOPBACK, STREAM_URLS, Sender, delivering
 from workers.outbound import OutboundClient
 from workers.webhooks import RETRY_SECONDS, THREADS_PER_RECEIVER, Deliverer, retry_after_seconds
 
-LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-BASE_URL = "https://augury.example"
-BLOB_URLS = BlobUrls("a secret", seconds=3600)
-STREAM_URLS = StreamUrls("a secret")
-LANE = lanes.LaneInfo(id="lane", worker="worker", slot=0, host="here", pid=1, pools=["echo"])
+
+@pytest.fixture
+def engine(sender: Sender) -> Engine:
+    return sender.engine
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = sync_engine(DatabaseSettings(database_url=database_url))
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def finish(database_url: str, engine: Engine) -> Callable[..., list[str]]:
+def finish(sender: Sender) -> Callable[..., list[str]]:
     """Submits predictions with these webhooks, claims and finishes them; returns their ids."""
-    lanes.register(engine, LANE)
-    with engine.connect() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO models (id, owner, owner_key, name, name_key)"
-                " VALUES ('model', 'Demo', 'demo', 'echo', 'echo')"
-            )
-        )
-        connection.execute(
-            text(
-                "INSERT INTO users (id, username, username_key, email, email_key, password_hash)"
-                " VALUES ('owner', 'Ann', 'ann', 'ann@example.com', 'ann@example.com', '!')"
-            )
-        )
-
-    async def submit_all(submissions: list[Submission]) -> None:
-        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-            await submit(connection, submissions)
-
-    def finish(*webhooks: str) -> list[str]:
-        submissions = [
-            Submission(
-                id=new_id(),
-                owner_id="owner",
-                version_id="version",
-                model_id="model",
-                pool="echo",
-                input='{"text": "häuser"}',
-                created_at=datetime.now(UTC),
-                webhook=webhook,
-            )
-            for webhook in webhooks
-        ]
-        asyncio.run(submit_all(submissions))
-        leases = Leases(engine, LANE.id)
-        claim = leases.claim("echo", "version", limit=len(webhooks), budget=len(webhooks))
-        leases.finish([Outcome(lease, Status.SUCCEEDED, output='"häuser"') for lease in claim.leases])
-        return [submission.id for submission in submissions]
-
-    return finish
-
-
-@contextmanager
-def delivering(engine: Engine, client: OutboundClient | None = None, **options: Any) -> Iterator[Deliverer]:
-    """A deliverer that polls often, as the steward does."""
-    deliverer = Deliverer(
-        engine,
-        client or OutboundClient(LOOPBACK),
-        base_url=BASE_URL,
-        blob_urls=BLOB_URLS,
-        stream_urls=STREAM_URLS,
-        **options,
-    )
-    over = threading.Event()
-
-    def poll() -> None:
-        while not over.wait(0.02):
-            deliverer.run_due()
-
-    thread = threading.Thread(target=poll)
-    thread.start()
-    try:
-        yield deliverer
-    finally:
-        over.set()
-        thread.join()
-        deliverer.close()
+    return sender.finished
 
 
 def noted(engine: Engine, prediction_id: str) -> Any:
@@ -178,7 +93,8 @@ def _has_heard(receiver: Receiver, times: int) -> bool:
     return len(receiver.requests) == times
 
 
-def test_the_waits_grow_as_the_schedule_says(engine: Engine, finish: Callable[..., list[str]]) -> None:
+def test_the_waits_grow_as_the_schedule_says(sender: Sender) -> None:
+    engine, finish = sender.engine, sender.finished
     with receiver(answer(503)) as here, delivering(engine):
         [prediction_id] = finish(here.url)
         for number, seconds in enumerate(RETRY_SECONDS, 1):
@@ -187,21 +103,10 @@ def test_the_waits_grow_as_the_schedule_says(engine: Engine, finish: Callable[..
             row = noted(engine, prediction_id)
             assert row.last_error == "The receiver answered 503."
             assert 0.7 * seconds < row.wait.total_seconds() < 1.3 * seconds
-            let_time_pass(engine)
+            sender.let_time_pass()
         wait_until(settled(engine, prediction_id))
     assert len(here.requests) == len(RETRY_SECONDS) + 1
     assert noted(engine, prediction_id).delivered_at is None
-
-
-def let_time_pass(engine: Engine) -> None:
-    """Whatever was put off is due now."""
-    with engine.connect() as connection:
-        connection.execute(
-            text(
-                "UPDATE webhook_deliveries SET next_attempt_at = now(), last_error = NULL"
-                " WHERE next_attempt_at > now()"
-            )
-        )
 
 
 def test_a_receiver_may_ask_for_a_longer_wait(engine: Engine, finish: Callable[..., list[str]]) -> None:
@@ -278,24 +183,19 @@ def test_a_slow_receiver_does_not_delay_another(engine: Engine, finish: Callable
     assert len(slow.requests) == 40
 
 
-def test_an_attempt_that_died_with_its_steward_is_made_again(
-    engine: Engine, finish: Callable[..., list[str]]
-) -> None:
+def test_an_attempt_that_died_with_its_steward_is_made_again(sender: Sender) -> None:
+    engine, finish = sender.engine, sender.finished
     with receiver(answer(200)) as here:
         [prediction_id] = finish(here.url)
-        [lost] = take(engine)
-        assert take(engine) == []
-        let_time_pass(engine)
+        [lost] = sender.take()
+        assert sender.take() == []
+        sender.let_time_pass()
         with delivering(engine):
             wait_until(settled(engine, prediction_id))
     assert len(here.requests) == 1
     assert not outbox.failed(engine, lost, outbox.Attempt("late"), retry_seconds=0)
     assert not outbox.delivered(engine, lost, outbox.Attempt(status=200))
     assert noted(engine, prediction_id).attempts == 2
-
-
-def take(engine: Engine) -> list[outbox.Delivery]:
-    return outbox.due(engine, limit=10, per_receiver=4, busy={}, lease_seconds=60)
 
 
 def test_no_receiver_is_given_more_than_its_share(engine: Engine, finish: Callable[..., list[str]]) -> None:
