@@ -18,7 +18,7 @@ def new_id() -> str:
 
 def floor_id(moment: datetime) -> str:
     """The lowest id that a row made at `moment` can have; `moment` must carry a time zone."""
-    return _encode(((moment - _EPOCH) // timedelta(milliseconds=1)) << 80)
+    return _encode(max(0, (moment - _EPOCH) // timedelta(milliseconds=1)) << 80)
 
 
 def time_of(identifier: str) -> datetime:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.access import Creator, Reader
 from api.auth import authenticate, credential_of
@@ -26,12 +27,14 @@ from api.schemas.predictions import (
     Prediction,
     PredictionCreate,
     PredictionPage,
+    Source,
 )
 from api.services import outputs, predictions
 from api.services.inputs import Upload
 from api.services.submitting import Terms, Via
 from api.urls import base_url
 from db.documents import PredictionRecord, iso, prediction_document
+from db.repositories.predictions import Filters
 from db.states import Status
 
 router = APIRouter(tags=["predictions"])
@@ -162,12 +165,29 @@ async def created(
     return Response(_encoder.encode(document), status, headers, media_type="application/json")
 
 
+def parse_filters(
+    created_after: Annotated[datetime | None, Query(description="From this time on (ISO 8601).")] = None,
+    created_before: Annotated[datetime | None, Query(description="Before this time (ISO 8601).")] = None,
+    source: Source | None = None,
+) -> Filters:
+    """What a list of predictions is to hold. Times without a zone are in UTC."""
+    return Filters(source=source, created_after=_aware(created_after), created_before=_aware(created_before))
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 @router.get(PATH, response_model=PredictionPage)
 async def browse(
-    request: Request, principal: Reader, cursor: CursorQuery, limit: LimitQuery = MAX_LIMIT
+    request: Request,
+    principal: Reader,
+    filters: Annotated[Filters, Depends(parse_filters)],
+    cursor: CursorQuery,
+    limit: LimitQuery = MAX_LIMIT,
 ) -> Response:
     """One's own predictions, the newest first; everybody's for administrators."""
-    records = await predictions.browse(gateway_of(request), principal, limit=limit, cursor=cursor)
+    records = await predictions.browse(gateway_of(request), principal, filters, limit=limit, cursor=cursor)
     await _refresh_places(request, records)
     documents = [_document(request, record) for record in await _with_files(request, records)]
     answer = page(request, documents, limit=limit, cursor=cursor, key=itemgetter("id"))

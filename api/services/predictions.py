@@ -22,6 +22,7 @@ from db.errors import NotFound
 from db.ids import ID_LENGTH, new_id
 from db.repositories import predictions
 from db.repositories.keyset import Cursor
+from db.repositories.predictions import Filters
 from db.repositories.transactions import read
 from db.states import TERMINAL
 from workers.messages import News, news_of
@@ -113,13 +114,12 @@ async def _find(session: AsyncSession, principal: Principal, prediction_id: str)
 
 
 async def browse(
-    gateway: Gateway, principal: Principal, *, limit: int, cursor: Cursor | None
+    gateway: Gateway, principal: Principal, filters: Filters, *, limit: int, cursor: Cursor | None
 ) -> list[PredictionRecord]:
     """`limit` + 1 of the caller's predictions from the cursor outwards; of all for administrators."""
-    owner_id = None if principal.is_admin else principal.id
+    own = filters if principal.is_admin else replace(filters, owner_id=principal.id)
     return await read(
-        gateway.engine,
-        lambda session: predictions.browse(session, owner_id=owner_id, limit=limit, cursor=cursor),
+        gateway.engine, lambda session: predictions.browse(session, own, limit=limit, cursor=cursor)
     )
 
 

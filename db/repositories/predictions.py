@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.documents import RECORD_COLUMNS, RECORD_JOINS, PredictionRecord, read_record
 from db.errors import IdempotencyMismatch
+from db.ids import floor_id
 from db.repositories.keyset import Cursor
 from db.submissions import Submission
 
@@ -46,21 +52,48 @@ async def by_key(session: AsyncSession, submission: Submission) -> str | None:
     return str(row.prediction_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which predictions a list has: of one owner or of all, by whom they were asked for, and when."""
+
+    owner_id: str | None = None
+    source: Literal["api", "web"] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    def conditions(self) -> Iterator[str]:
+        """As SQL. Ids carry their time to the millisecond, so times are ranges of the index."""
+        if self.owner_id is not None:
+            yield "owner_id = :owner"
+        if self.source is not None:
+            # Not a parameter: only so the planner knows the partial index of those few.
+            yield f"source = '{self.source}'"
+        if self.created_after is not None:
+            yield "id >= :oldest"
+        if self.created_before is not None:
+            yield "id < :newest"
+
+    def parameters(self) -> dict[str, str | None]:
+        return {
+            "owner": self.owner_id,
+            "oldest": floor_id(self.created_after) if self.created_after else None,
+            "newest": floor_id(self.created_before) if self.created_before else None,
+        }
+
+
 async def browse(
-    session: AsyncSession, *, owner_id: str | None, limit: int, cursor: Cursor | None
+    session: AsyncSession, filters: Filters, *, limit: int, cursor: Cursor | None
 ) -> list[PredictionRecord]:
-    """`limit` + 1 predictions from the cursor outwards, of one owner or of all."""
-    parameters = {"owner": owner_id, "limit": limit + 1, "here": cursor.id if cursor else None}
-    rows = await session.execute(_page(owner_id, cursor), parameters)
+    """`limit` + 1 predictions from the cursor outwards: the time of `created_after` on, before the other."""
+    parameters = filters.parameters() | {"limit": limit + 1, "here": cursor.id if cursor else None}
+    rows = await session.execute(_page(filters, cursor), parameters)
     return [read_record(row) for row in rows]
 
 
-def _page(owner_id: str | None, cursor: Cursor | None) -> TextClause:
+def _page(filters: Filters, cursor: Cursor | None) -> TextClause:
     """The page is cut before it is joined, so that its cost is the page's and not the table's."""
     newer = cursor is not None and cursor.newer
-    conditions = ["true"]
-    if owner_id is not None:
-        conditions.append("owner_id = :owner")
+    conditions = ["true", *filters.conditions()]
     if cursor is not None:
         conditions.append("id > :here" if newer else "id < :here")
     order = "ASC" if newer else "DESC"

@@ -33,6 +33,12 @@ def upgrade() -> None:
         sa.Column("data_removed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
     ):
         op.add_column("predictions", column)
+    op.create_index(
+        "ix_predictions_web",
+        "predictions",
+        ["owner_id", "id"],
+        postgresql_where=sa.text("source = 'web'"),
+    )
     op.add_column(
         "queue",
         sa.Column(
@@ -60,5 +66,6 @@ def downgrade() -> None:
     op.drop_table("partials")
     op.alter_column("queue", "waiter", comment="the channel on which a gateway waits for it")
     op.drop_column("queue", "listened")
+    op.drop_index("ix_predictions_web", table_name="predictions")
     for name in ("data_removed", "deadline_at", "webhook_events", "streams", "deployment", "source", "logs"):
         op.drop_column("predictions", name)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import text
 
 from tests.api.asking import add_model, ask, cancel, lane_by_hand, look, scalar, settled
 from tests.api.conftest import BASE_URL, Served
@@ -55,7 +59,58 @@ async def test_pages_lead_there_and_back_again_although_new_ones_come(served: Se
     assert newest["previous"] is None
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=nonsense", "cursor=%00"])
+async def test_a_list_is_of_the_time_and_the_source_that_were_asked_for(served: Served) -> None:
+    ann = await served.person("ann")
+    root = await served.admin()
+    await add_model(served, root)
+    made = []
+    for _ in range(4):
+        made.append(await ask(served, ann))
+        await asyncio.sleep(0.005)
+    first, second, third, fourth = (one["id"] for one in made)
+    async with served.gateway.engine.connect() as connection:
+        await connection.execute(text("UPDATE predictions SET source = 'web' WHERE id = :id"), {"id": third})
+
+    async def listed(**query: str) -> list[str]:
+        return ids(await page(served, ann, f"/v1/predictions?{urlencode(query)}"))
+
+    since, until = made[1]["created_at"], made[3]["created_at"]
+    assert await listed(created_after=since) == [fourth, third, second]
+    assert await listed(created_before=until) == [third, second, first]
+    assert await listed(created_after=since, created_before=until, source="api") == [second]
+    assert await listed(source="web") == [third]
+    in_another_zone = datetime.fromisoformat(since).astimezone(timezone(timedelta(hours=5))).isoformat()
+    assert await listed(created_after=in_another_zone) == [fourth, third, second]
+    assert await listed(created_after=since.removesuffix("Z")) == [fourth, third, second]
+    assert await listed(created_after="1066-10-14") == await listed(created_before="9999-12-31")
+    assert await listed(created_before="1066-10-14") == []
+
+
+async def test_pages_keep_what_was_asked_for(served: Served) -> None:
+    root = await served.admin()
+    await add_model(served, root)
+    made = [await ask(served, root) for _ in range(4)]
+    query = urlencode({"created_before": made[3]["created_at"], "source": "api", "limit": 2})
+    newest = await page(served, root, f"/v1/predictions?{query}")
+    assert newest["next"].startswith(f"{BASE_URL}/v1/predictions?created_before=")
+    rest = await page(served, root, newest["next"])
+    assert ids(newest) + ids(rest) == [one["id"] for one in made[2::-1]]
+    assert (await page(served, root, rest["previous"]))["results"] == newest["results"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "cursor=nonsense",
+        "cursor=%00",
+        "created_after=yesterday",
+        "created_before=",
+        "source=both",
+    ],
+)
 async def test_a_page_that_does_not_exist_is_refused(served: Served, query: str) -> None:
     response = await served.http.get(f"/v1/predictions?{query}", headers=await served.admin())
     assert response.status_code == 422
