@@ -44,7 +44,7 @@ _encoder = msgspec.json.Encoder()
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
 _AT = re.compile(r" - at `\$\.?([^`[]*)[^`]*`$")
-OUTPUT_FILES_HEADER = "Augury-Output-Files"
+OUTPUT_HEADER = "X-Augury-Output"
 REDACTED = b"[redacted]"
 PATH = "/v1/predictions"
 
@@ -74,7 +74,7 @@ HEADERS: list[dict[str, Any]] = [
         "description": "Cancel it unless it has ended by then; five seconds at least.",
     },
     {
-        "name": OUTPUT_FILES_HEADER,
+        "name": OUTPUT_HEADER,
         "in": "header",
         "schema": {"type": "string", "enum": ["url", "data"]},
         "description": "How the output shows its files: by URLs, or in `data:` URIs where they are small.",
@@ -246,7 +246,7 @@ async def _refresh_places(request: Request, records: Sequence[PredictionRecord])
 async def _with_files(request: Request, records: Sequence[PredictionRecord]) -> Sequence[PredictionRecord]:
     """The records with their outputs' files in them, where the request or else the settings ask for that."""
     gateway = gateway_of(request)
-    if request.headers.get(OUTPUT_FILES_HEADER, gateway.settings.output_files) != "data":
+    if request.headers.get(OUTPUT_HEADER, gateway.settings.output_files) != "data":
         return records
     return await outputs.with_data(gateway.blobs, records)
 

@@ -187,7 +187,7 @@ async def test_who_asks_for_data_gets_the_files_within_the_output(
     served: Served, database_url: str, redis_url: str
 ) -> None:
     root = await served.admin()
-    asking = root | {"Augury-Output-Files": "data"}
+    asking = root | {"X-Augury-Output": "data"}
     await add_model(served, root)
     async with lane_by_hand(database_url, redis_url) as lane:
         made = await finished_with_files(served, root, lane, CONTENT, bytes(9_999_000), b"last")
@@ -209,7 +209,7 @@ async def test_a_server_may_show_all_output_files_as_data(
         async with lane_by_hand(database_url, redis_url) as lane:
             made = await finished_with_files(served, root, lane, b"1")
         assert (await look(served, root, made["id"]))["output"] == ["data:image/png;base64,MQ=="]
-        asking = root | {"Augury-Output-Files": "url"}
+        asking = root | {"X-Augury-Output": "url"}
         (url,) = (await look(served, asking, made["id"]))["output"]
         assert (await served.http.get(url)).content == b"1"
         key = url.removeprefix(f"{BASE_URL}/v1/blobs/").partition("?")[0]
