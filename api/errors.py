@@ -72,6 +72,10 @@ class Unavailable(RequestRefused):
         self.retry_after_seconds = retry_after_seconds
 
 
+class NotSupported(RequestRefused):
+    """This server does not do that."""
+
+
 class BodyTooLarge(HTTPException):
     """The request's body is longer than this server takes."""
 
@@ -89,6 +93,7 @@ _STATUS: dict[type[Exception], int] = {
     Conflict: 409,
     IdempotencyMismatch: 422,
     TooManyRequests: 429,
+    NotSupported: 501,
     Unavailable: 503,
     StorageUnavailable: 503,
     sqlalchemy.exc.DataError: 422,
@@ -117,7 +122,7 @@ def problem(error: Exception) -> Response:
     status = next((_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS), 500)
     if status == 500 and isinstance(error, HTTPException):
         return _answer(error.status_code, str(error.detail), _kind(error), error.headers)
-    if status >= 500:
+    if status in (500, 503):
         log.error("%s: %s", type(error).__name__, error, exc_info=error if status == 500 else None)
     fields = field_errors(error)
     return _answer(status, _detail(error, status, fields), _kind(error), _headers(error, status), fields)
@@ -193,7 +198,8 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
     if status in (429, 503):
         seconds = getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS)
         return {"Retry-After": str(max(1, ceil(seconds)))}
-    return {}
+    # Replicate's newer client for Python asks again after any 5xx, unless it is told not to.
+    return {"X-Should-Retry": "false"} if status == 501 else {}
 
 
 def _field(item: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ MAX_LOSSES = 3
 
 @dataclass(frozen=True, slots=True)
 class LaneInfo:
-    """Who a lane is: its own id, the worker's boot it belongs to, and its place there."""
+    """Who a lane is: its own id, the worker's boot it belongs to, its place there, and its kind of device."""
 
     id: str
     worker: str
@@ -24,6 +24,7 @@ class LaneInfo:
     host: str
     pid: int
     pools: Sequence[str]
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,10 @@ def register(engine: Engine, lane: LaneInfo) -> TakenBack:
         taken = _take_back(connection, dead)
         connection.execute(
             text(
-                "INSERT INTO lanes (id, worker, slot, host, pid, pools)"
-                " VALUES (:id, :worker, :slot, :host, :pid, :pools)"
+                "INSERT INTO lanes (id, worker, slot, host, pid, pools, device)"
+                " VALUES (:id, :worker, :slot, :host, :pid, :pools, :device)"
             ),
-            {name: getattr(lane, name) for name in ("id", "worker", "slot", "host", "pid")}
+            {name: getattr(lane, name) for name in ("id", "worker", "slot", "host", "pid", "device")}
             | {"pools": list(lane.pools)},
         )
         connection.execute(

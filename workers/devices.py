@@ -38,6 +38,14 @@ def accelerators() -> Accelerators:
     return Accelerators(cuda, torch.backends.mps.is_available())
 
 
+def device_kind(wanted: str, *, slot: int, find: Callable[[], Accelerators] = accelerators) -> str:
+    """`cpu`, `cuda` or `mps`, which `choose_device` would choose; empty where it would raise."""
+    try:
+        return choose_device(wanted, slot=slot, find=find).partition(":")[0]
+    except ModelUnavailable:
+        return ""
+
+
 def choose_device(wanted: str, *, slot: int, find: Callable[[], Accelerators] = accelerators) -> str:
     """The torch device that `wanted` means to the lane in this slot of its worker.
 

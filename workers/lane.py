@@ -32,7 +32,7 @@ from workers.announcing import Announcer
 from workers.bells import Bells
 from workers.broker import BrokerSettings
 from workers.caretaker import Caretaker
-from workers.devices import choose_device
+from workers.devices import choose_device, device_kind
 from workers.doorbell import Doorbell
 from workers.events import Observer, Observers
 from workers.finishing import Finisher
@@ -234,6 +234,7 @@ class Lane:
             host=socket.gethostname(),
             pid=os.getpid(),
             pools=self._place.pools,
+            device=device_kind(self._settings.device, slot=self._place.slot),
         )
         self._announcer.taken_back(lanes.register(self._engine, info))
         self._registered.set()

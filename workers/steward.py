@@ -23,6 +23,7 @@ from db import deadlines, instances, lanes, retention
 from db.blob_urls import BlobUrls
 from db.blobs import Blobs
 from db.partitions import drop_expired_partitions, ensure_partitions
+from db.run_counts import RunCounts
 from db.session import sync_engine, transaction
 from db.settings import BlobSettings, DatabaseSettings
 from db.stream_urls import StreamUrls
@@ -97,6 +98,7 @@ class Steward:
         )
         self._sweeper = Sweeper(self._engine, Blobs(blobs))
         self._vacuum = QueueVacuum(self._engine)
+        self._run_counts = RunCounts(self._engine)
         self._leadership = Leadership(self._engine)
         self._housekeeping_at = 0.0
         self._stopping = threading.Event()
@@ -133,6 +135,7 @@ class Steward:
         self._bells.ring(lanes.waiting_pools(self._engine))
         self._deliverer.run_due()
         self._vacuum.run_due()
+        self._run_counts.run_due()
         if time.monotonic() >= self._housekeeping_at:
             self._housekeeping_at = time.monotonic() + HOUSEKEEPING_RETRY_SECONDS
             self._keep_house()

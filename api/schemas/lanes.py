@@ -17,6 +17,7 @@ class Lane(BaseModel):
     host: str
     slot: int = Field(description="Its place in its worker.")
     pools: list[str] = Field(description="The model types that it serves.")
+    device: str = Field(description="cpu, cuda or mps; empty where the one that it should have is missing.")
     versions: list[str] = Field(description="The ids of those in its memory, the least recently used first.")
     finished: int = Field(description="How many predictions it has finished.")
     started_at: Moment
@@ -29,11 +30,19 @@ class Lane(BaseModel):
             host=row.host,
             slot=row.slot,
             pools=row.pools,
+            device=row.device,
             versions=row.resident,
             finished=row.finished,
             started_at=row.started_at,
             last_seen=row.last_seen,
         )
+
+
+class Hardware(BaseModel):
+    """What models may run on here."""
+
+    sku: str = Field(description="cpu, cuda or mps")
+    name: str
 
 
 class Lanes(BaseModel):

@@ -38,5 +38,11 @@ async def alive(session: AsyncSession, *, lease_seconds: float) -> Sequence[Lane
     return (await session.scalars(query)).all()
 
 
+async def devices(session: AsyncSession, *, lease_seconds: float) -> Sequence[str]:
+    """The kinds of device of the lanes that have been heard of within `lease_seconds`: cpu, cuda, mps."""
+    query = select(Lane.device).where(_is_alive(lease_seconds), Lane.device != "").distinct()
+    return (await session.scalars(query)).all()
+
+
 def _is_alive(lease_seconds: float) -> ColumnElement[bool]:
     return Lane.last_seen > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, lease_seconds)

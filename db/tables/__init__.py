@@ -13,6 +13,7 @@ from db.tables.model_version import ModelVersion
 from db.tables.partial import Partial
 from db.tables.prediction import Prediction
 from db.tables.queue_entry import QueueEntry
+from db.tables.run_counter import RunCounter
 from db.tables.unavailable_version import UnavailableVersion
 from db.tables.user import User
 from db.tables.webhook_attempt import WebhookAttempt
@@ -34,6 +35,7 @@ __all__ = [
     "PoolClock",
     "Prediction",
     "QueueEntry",
+    "RunCounter",
     "UnavailableVersion",
     "User",
     "WebhookAttempt",

@@ -19,6 +19,11 @@ class Lane(Base):
     host: Mapped[str] = mapped_column(Text)
     pid: Mapped[int] = mapped_column(Integer)
     pools: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    device: Mapped[str] = mapped_column(
+        Text,
+        server_default="cpu",
+        comment="cpu, cuda or mps; empty where the one that it should have is missing",
+    )
     finished: Mapped[int] = mapped_column(BigInteger, server_default="0", comment="predictions so far")
     resident: Mapped[list[str]] = mapped_column(
         ARRAY(Text), server_default="{}", comment="versions in memory"

@@ -33,9 +33,28 @@ def upgrade() -> None:
             comment="the version's own, where its model type leaves that open",
         ),
     )
+    op.add_column(
+        "lanes",
+        sa.Column(
+            "device",
+            sa.Text(),
+            server_default="cpu",
+            nullable=False,
+            comment="cpu, cuda or mps; empty where the one that it should have is missing",
+        ),
+    )
+    op.create_table(
+        "run_counter",
+        sa.Column("singleton", sa.Boolean(), server_default="true", nullable=False),
+        sa.Column("counted_to", sa.Text(collation="C"), server_default="", nullable=False),
+        sa.CheckConstraint("singleton", name=op.f("ck_run_counter_singleton")),
+        sa.PrimaryKeyConstraint("singleton", name=op.f("pk_run_counter")),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("run_counter")
+    op.drop_column("lanes", "device")
     op.drop_column("model_versions", "output_schema")
     for name in ("run_count", "default_example_id", "cover_image_url", "readme"):
         op.drop_column("models", name)
