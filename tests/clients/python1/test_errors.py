@@ -1,0 +1,51 @@
+"""What replicate 1.0 makes of what goes wrong."""
+
+from __future__ import annotations
+
+import os
+
+import httpx
+import pytest
+import replicate
+from replicate.exceptions import ReplicateError
+
+
+def test_an_input_that_does_not_fit_says_which_field() -> None:
+    with pytest.raises(ReplicateError) as refused:
+        replicate.run("demo/echo", input={"text": 5})
+    assert refused.value.status == 422
+    assert "text" in refused.value.detail
+    assert refused.value.title
+
+
+def test_an_unknown_model_is_not_found() -> None:
+    with pytest.raises(ReplicateError) as refused:
+        replicate.models.get("nobody/nothing")
+    assert refused.value.status == 404
+
+
+def test_an_unknown_prediction_is_not_found() -> None:
+    with pytest.raises(ReplicateError) as refused:
+        replicate.predictions.get("nonesuch")
+    assert refused.value.status == 404
+
+
+def test_a_wrong_token_is_refused() -> None:
+    with pytest.raises(ReplicateError) as refused:
+        replicate.Client(api_token="wrong").predictions.list()
+    assert refused.value.status == 401
+    assert refused.value.detail
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "Token", "token", "bearer"])
+def test_either_scheme_of_replicates_documentation_opens_the_door(scheme: str) -> None:
+    token = os.environ["REPLICATE_API_TOKEN"]
+    client = replicate.Client(headers={"Authorization": f"{scheme} {token}"})
+    assert client.predictions.list() is not None
+
+
+@pytest.mark.parametrize("path", ["/v1/predictions", "/v1/predictions/"])
+def test_a_slash_too_many_leads_nowhere_else(path: str) -> None:
+    """The client does not follow redirects."""
+    response = replicate.default_client._client.get(path)
+    assert response.status_code == httpx.codes.OK
