@@ -51,6 +51,7 @@ class EventStream(Response):
 
 @router.get(
     "/{token}",
+    status_code=200,
     response_class=EventStream,
     responses={
         200: {
