@@ -19,10 +19,12 @@ from workers.bells import Bells
 from workers.events import Observer
 from workers.finishing import Finisher
 from workers.inputs import InputFiles
+from workers.jobs import Job
 from workers.outputs import outcome_of
 from workers.residency import Residency, Resident
+from workers.streams import StreamWriter
 from workers.turns import Turns
-from workers.work import Job, Work, prepare
+from workers.work import Work, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class Runner:
         observer: Observer,
         stopping: Callable[[], bool],
         affinity_seconds: float,
+        streams: StreamWriter | None = None,
     ) -> None:
         self._leases = leases
         self._residency = residency
@@ -82,6 +85,7 @@ class Runner:
         self._observer = observer
         self._stopping = stopping
         self._affinity_seconds = affinity_seconds
+        self._streams = streams
         self._front = ThreadPoolExecutor(1, thread_name_prefix="front")
         self._leave_at = 0.0
         self._turns = Turns()
@@ -98,7 +102,8 @@ class Runner:
             while (batch := self._next(pool)) is not None:
                 self._run(pool, batch)
                 self._settle()
-                if len(batch.leases) == 1 and not batch.more:
+                _, waiting = self._looked[pool]
+                if len(batch.leases) == 1 and not batch.more and len(waiting) == 1:
                     # Little is going on. What has come since has rung a bell of its own.
                     return
                 if time.monotonic() > self._leave_at:
@@ -130,7 +135,7 @@ class Runner:
             found = self._next(pool, only=resident, limit=resident.max_batch - len(ready))
             ready += self._prepared(resident, found)
             more = found is not None and found.more
-        self.work = Work(resident, lingered=batch.lingered)
+        self.work = Work(resident, lingered=batch.lingered, streams=self._streams)
         try:
             self._session(pool, self.work, ready, more=more)
         except (DBAPIError, PoolTimeout) as error:
@@ -180,6 +185,7 @@ class Runner:
             work.join(job := ready.popleft())
             joined.append(job.lease)
         if joined:
+            self._finisher.begin(joined)
             self._observer.began(work.resident.spec, joined)
 
     def _claim_ahead(self, pool: str, resident: Resident) -> Future[Batch | None]:

@@ -70,6 +70,26 @@ def test_a_version_that_cannot_be_loaded_does_not_keep_others_from_it(
     assert "version gone cannot be loaded: no such file" in caplog.messages
 
 
+def test_what_a_lane_is_to_keep_is_loaded_and_loaded_again(
+    open_workshop: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    workshop = open_workshop(gone={"unavailable": "no such file"}, v={})
+    run(workshop, "UPDATE lanes SET kept = '{gone,v}'")
+    keeper = caretaker(workshop)
+    for _ in range(2):
+        keeper.tend()
+        assert workshop.residency.held() == ["v"]
+    # What cannot be loaded is not tried each time.
+    assert sorted(workshop.journal.of("load")) == ["gone", "v"]
+    order(workshop, v="unload")
+    for _ in range(2):
+        keeper.tend()
+    assert workshop.residency.held() == ["v"]
+    run(workshop, "UPDATE lanes SET kept = '{}'")
+    keeper.tend()
+    assert workshop.residency.kept == frozenset()
+
+
 def test_what_has_expired_goes_without_anybody_asking(open_workshop: Open) -> None:
     workshop = open_workshop(short={"ttl_seconds": 0}, long={"ttl_seconds": 60})
     for version in ("short", "long"):

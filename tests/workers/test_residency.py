@@ -38,6 +38,20 @@ def test_a_look_is_no_use(open_workshop: Open) -> None:
     assert residency.held() == ["b", "c"]
 
 
+def test_what_deployments_want_kept_is_neither_evicted_nor_does_it_expire(open_workshop: Open) -> None:
+    workshop = open_workshop(
+        budget_bytes=100, kept={"bytes": 50, "ttl_seconds": 0}, b={"bytes": 50}, c={"bytes": 50}
+    )
+    residency = workshop.residency
+    residency.kept = frozenset({"kept"})
+    for version in ("kept", "b", "c"):
+        residency.acquire(version)
+    assert residency.held() == ["kept", "c"]
+    assert residency.expired() == []
+    residency.kept = frozenset()
+    assert residency.expired() == ["kept"]
+
+
 def test_what_was_just_asked_for_stays_although_it_alone_is_too_big(open_workshop: Open) -> None:
     workshop = open_workshop(budget_bytes=100, small={"bytes": 10}, big={"bytes": 500})
     residency = workshop.residency

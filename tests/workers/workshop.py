@@ -194,7 +194,7 @@ class Workshop:
         lanes.register(self.engine, lanes.LaneInfo(name, "worker", slot, "here", 1, [POOL]))
         return Leases(self.engine, name)
 
-    def submit(self, *texts: str, version: str = "v", **inputs: Any) -> list[str]:
+    def submit(self, *texts: str, version: str = "v", pool: str = POOL, **inputs: Any) -> list[str]:
         """Queue predictions in one commit; their ids."""
         batch = [
             Submission(
@@ -202,7 +202,7 @@ class Workshop:
                 owner_id="ann",
                 version_id=version,
                 model_id="model",
-                pool=POOL,
+                pool=pool,
                 input=json.dumps({"text": text} | inputs),
                 created_at=datetime.now(UTC),
             )
