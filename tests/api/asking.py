@@ -119,9 +119,20 @@ class LaneByHand:
         outcomes = [
             Outcome(lease, Status.SUCCEEDED, output=json.dumps(lease.input["text"])) for lease in leases
         ]
+        await self._end(outcomes, tell=tell)
+
+    async def end(self, lease: Lease, status: Status = Status.SUCCEEDED, **outcome: Any) -> None:
+        """Let one end like this, its output JSON text, and tell the gateways."""
+        await self._end([Outcome(lease, status, **outcome)], tell=True)
+
+    async def _end(self, outcomes: Sequence[Outcome], *, tell: bool) -> None:
         ended = await asyncio.to_thread(self._leases.finish, outcomes)
         if tell:
             await asyncio.to_thread(self._announcer.ended, ended)
+
+    async def give_back(self, leases: Sequence[Lease]) -> None:
+        """Let them wait again, for another attempt."""
+        await asyncio.to_thread(self._leases.give_back, leases)
 
     async def serve_when_asked(self) -> list[Lease]:
         """Wait until something waits, and do it."""

@@ -75,13 +75,18 @@ class Listener:
         return [event async for event in self.read()]
 
 
+def path_of(made: dict[str, Any]) -> str:
+    """Where the stream of this prediction is to be had."""
+    return urlsplit(made["urls"]["stream"]).path
+
+
 @asynccontextmanager
 async def following(
     http: httpx.AsyncClient, made: dict[str, Any], *, since: str | None = None
 ) -> AsyncIterator[Listener]:
     """Open the stream that a prediction shows, from the event of this id on."""
     headers = {"Last-Event-ID": since} if since else {}
-    async with http.stream("GET", urlsplit(made["urls"]["stream"]).path, headers=headers) as response:
+    async with http.stream("GET", path_of(made), headers=headers) as response:
         assert response.status_code == 200, await response.aread()
         yield Listener(response)
 
