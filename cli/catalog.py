@@ -23,6 +23,8 @@ DEMO = "demo/*"
 
 # A path that begins so names a module whose `folder()` says where the model lies, or None.
 _MODULE = "module:"
+# What the server takes as a readme.
+_MAX_README_LENGTH = 200_000
 _NAME_PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
@@ -102,7 +104,8 @@ class Entry(Residence):
             "input_schema": self._input_schema(),
             "options": self.all_options(),
         }
-        return {key: value for key, value in body.items() if value is not None}
+        given = {key: value for key, value in body.items() if value is not None}
+        return {**about(Path(body["model_path"])), **given}
 
     def _place(self) -> str:
         if not self.path.startswith(_MODULE):
@@ -142,6 +145,14 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     models: list[Entry] = Field(description="The models, each by a name of its own.")
+
+
+def about(folder: Path) -> dict[str, str]:
+    """What is registered of a model's folder besides its place: its README.md. Nothing of a repository."""
+    file = folder / "README.md"
+    if not (folder.is_absolute() and file.is_file()):
+        return {}
+    return {"readme": file.read_text("utf-8", "replace")[:_MAX_README_LENGTH]}
 
 
 class Catalog:

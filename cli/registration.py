@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.catalog import DEMO, OWN_NAME, SHIPPED, Catalog, Entry, NotInCatalog
+from cli.catalog import DEMO, OWN_NAME, SHIPPED, Catalog, Entry, NotInCatalog, about
 from cli.client import Client
 from cli.data_directory import DataDirectory
 from cli.errors import Fault
@@ -85,7 +85,7 @@ def add(data: DataDirectory, name: str, model_type: str, path: str, **more: str 
         else:
             folder, commit = _fetch(data, path, more.pop("revision", None))
             pinned = {"revision": commit, "version": commit[:12]} if commit else {}
-            place = {"model_path": str(folder), **pinned}
+            place = {"model_path": str(folder), **pinned, **about(folder)}
         return client.add_model({**body, **{key: value for key, value in more.items() if value}, **place})
 
 
@@ -180,12 +180,12 @@ def _token() -> str | None:
 
 
 def _described(path: str) -> dict[str, Any]:
-    """A custom model's path as the lanes of this machine find it, and its class's input schema."""
-    from model_types.custom.finding import Place, input_schema
+    """A custom model's path as the lanes of this machine find it, and its class's schemas."""
+    from model_types.custom.finding import Place, schemas
 
     try:
         place = Place.of(path)
-        return {"model_path": str(place) if place.file else path, "input_schema": input_schema(path)}
+        return {"model_path": str(place) if place.file else path, **schemas(path)}
     except ModelUnavailable as error:
         raise UnusableClass(str(error)) from error
 

@@ -6,6 +6,7 @@ import inspect
 import sys
 import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -15,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 from model_types.batching import one_line
 from model_types.errors import ModelUnavailable
@@ -128,6 +130,17 @@ class Signature:
         return cls(takes, None if gives in (None, Any) else TypeAdapter(gives))
 
 
-def input_schema(path: str) -> dict[str, Any]:
-    """The JSON Schema of a class's input, for which its code is run. Raises `ModelUnavailable`."""
-    return Signature.of(find(Place.of(path))).input.model_json_schema()
+def schemas(path: str) -> dict[str, dict[str, Any]]:
+    """The JSON Schemas of a class, `input_schema` and, where it says what it gives, `output_schema`.
+
+    Its code is run for it. A list whose items come one by one is marked as Cog marks it. Raises
+    `ModelUnavailable`.
+    """
+    signature = Signature.of(find(Place.of(path)))
+    found = {"input_schema": signature.input.model_json_schema()}
+    if signature.output is not None:
+        with suppress(PydanticInvalidForJsonSchema):  # what can be checked cannot always be described
+            found["output_schema"] = signature.output.json_schema(mode="serialization")
+    if signature.part is not None and "output_schema" in found:
+        found["output_schema"]["x-cog-array-type"] = "iterator"
+    return found

@@ -61,6 +61,19 @@ def test_demo_models_come_with_their_weights() -> None:
         assert entry.type == "echo" or list(Path(entry.registration()["model_path"]).glob("*.safetensors"))
 
 
+def test_a_folders_readme_goes_along_and_a_repositorys_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("smol", "org/repo"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "README.md").write_text("# Smol")
+    monkeypatch.chdir(tmp_path)
+    [entry] = Catalog.load(write(tmp_path, SMOL))
+    assert entry.registration()["readme"] == "# Smol"
+    [elsewhere] = Catalog.load(write(tmp_path, SMOL.replace("./smol", "org/repo")))
+    assert "readme" not in elsewhere.registration()
+
+
 def test_an_entry_becomes_a_version(tmp_path: Path) -> None:
     [entry] = Catalog.load(write(tmp_path, SMOL))
     body = entry.registration("0" * 40)

@@ -18,7 +18,7 @@ from api.services.input_schema import InputValidator, normalise
 from examples import custom_model
 from model_types import custom, registry
 from model_types.base import Failure, ModelType, ModelUnavailable, VersionSpec
-from model_types.custom.finding import Place, Signature, find, input_schema
+from model_types.custom.finding import Place, Signature, find, schemas
 from model_types.media import InputFile
 from model_types.trust import Trust
 
@@ -85,9 +85,34 @@ def test_a_file_s_class_is_loaded_and_asked(write: Callable[[str], str]) -> None
 
 def test_its_input_is_its_own(write: Callable[[str], str]) -> None:
     path = write(SHOUT)
-    assert input_schema(path)["required"] == ["text"]
+    assert schemas(path)["input_schema"]["required"] == ["text"]
+    assert schemas(path)["output_schema"] == {"type": "string"}
     with pytest.raises(ValidationError, match="times"):
         load(path).parse({"text": "hey", "times": -1})
+
+
+@pytest.mark.parametrize(
+    ("gives", "schema"),
+    [
+        ("-> Any", None),
+        ("-> Callable[[], int]", None),
+        ("-> Iterator[int]", {"type": "array", "items": {"type": "integer"}, "x-cog-array-type": "iterator"}),
+    ],
+)
+def test_its_output_is_described_as_far_as_that_is_possible(
+    write: Callable[[str], str], gives: str, schema: dict[str, Any] | None
+) -> None:
+    path = write(f"""
+from collections.abc import Callable, Iterator
+from typing import Any
+from pydantic import BaseModel
+class Input(BaseModel):
+    n: int
+class Predictor:
+    def predict(self, input: Input) {gives}:
+        return None
+""")
+    assert schemas(path).get("output_schema") == schema
 
 
 def test_who_registers_one_without_a_schema_is_told_where_to_get_it(write: Callable[[str], str]) -> None:
@@ -96,7 +121,7 @@ def test_who_registers_one_without_a_schema_is_told_where_to_get_it(write: Calla
     assert invalid.value.errors == [
         ("input_schema", "is needed for custom: `augury models add` reads it from the class")
     ]
-    schema = normalise(input_schema(write(SHOUT)), custom.INFO)
+    schema = normalise(schemas(write(SHOUT))["input_schema"], custom.INFO)
     assert InputValidator(schema, custom.INFO).validate({"text": "hey"}) == {"text": "hey", "times": 1}
 
 
