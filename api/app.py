@@ -9,12 +9,15 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import errors
+from api.aliases import Aliases
 from api.file_urls import FILES_PATH
 from api.gateway import open_gateway
 from api.requests import RequestMiddleware
 from api.routes import (
+    account,
     auth,
     blobs,
+    collections,
     deployments,
     docs,
     files,
@@ -22,8 +25,11 @@ from api.routes import (
     lanes,
     metrics,
     models,
+    pages,
     predictions,
+    search,
     streams,
+    trainings,
     uploads,
     webhooks,
 )
@@ -58,9 +64,12 @@ def create_app(
         max_bytes_of={FILES_PATH: gateway.upload_limit_bytes},
     )
     errors.install(app)
-    for resource in (
+    resources = (
         auth,
+        account,
         models,
+        collections,
+        search,
         deployments,
         lanes,
         predictions,
@@ -69,9 +78,13 @@ def create_app(
         files,
         blobs,
         webhooks,
+        trainings,
         health,
         metrics,
+        pages,
         docs,
-    ):
+    )
+    for resource in resources:
         app.include_router(resource.router)
+    app.add_middleware(Aliases, routes=[route for resource in resources for route in resource.router.routes])
     return app

@@ -198,8 +198,8 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
     if status in (429, 503):
         seconds = getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS)
         return {"Retry-After": str(max(1, ceil(seconds)))}
-    # Replicate's newer client for Python asks again after any 5xx, unless it is told not to.
-    return {"X-Should-Retry": "false"} if status == 501 else {}
+    # Replicate's newer client for Python asks again after these, unless it is told not to.
+    return {"X-Should-Retry": "false"} if status in (409, 501) else {}
 
 
 def _field(item: Mapping[str, Any]) -> str:
