@@ -15,7 +15,7 @@ from db.states import Event
 SPACING_SECONDS = 0.5
 
 # Of so many that are due, the next are chosen; what is due to busy receivers does not count.
-_LOOKED_AT = 1000
+_LOOKED_AT = 250
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,34 +66,51 @@ class Deliverer:
         self._stream_urls = stream_urls
         self._retry_seconds = retry_seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
-        self._lock = threading.Lock()
+        # Held by whoever looks for what is due; `_asked` has them look once more.
+        self._looking = threading.Lock()
+        self._asked = False
+        self._counting = threading.Lock()
         self._busy: Counter[str] = Counter()
         self._closed = False
 
     def run_due(self) -> int:
         """Begin with what is due, as far as threads are free; returns how many. Waits for none of them.
 
-        A thread that has delivered looks for more by itself, so calling this now and then is enough.
+        A thread that has delivered looks for more by itself, so calling this now and then is enough. Those
+        that ask while one looks share its next look.
         """
-        with self._lock:
-            free = THREADS - self._busy.total()
-            if self._closed or free < 1:
-                return 0
-            deliveries = outbox.due(
-                self._engine,
-                limit=free,
-                per_receiver=THREADS_PER_RECEIVER,
-                busy=self._busy,
-                lease_seconds=DELIVERY_LEASE_SECONDS,
-            )
-            for delivery in deliveries:
-                self._busy[delivery.receiver] += 1
-                self._threads.submit(self._work, delivery)
+        begun = 0
+        self._asked = True
+        while self._asked and self._looking.acquire(blocking=False):
+            try:
+                self._asked = False
+                begun += self._begin()
+            finally:
+                self._looking.release()
+        return begun
+
+    def _begin(self) -> int:
+        with self._counting:
+            busy = Counter(self._busy)
+        free = THREADS - busy.total()
+        if self._closed or free < 1:
+            return 0
+        deliveries = outbox.due(
+            self._engine,
+            limit=free,
+            per_receiver=THREADS_PER_RECEIVER,
+            busy=busy,
+            lease_seconds=DELIVERY_LEASE_SECONDS,
+        )
+        with self._counting:
+            self._busy.update(delivery.receiver for delivery in deliveries)
+        for delivery in deliveries:
+            self._threads.submit(self._work, delivery)
         return len(deliveries)
 
     def close(self) -> None:
         """Finish what is under way and begin nothing new."""
-        with self._lock:
+        with self._looking:
             self._closed = True
         self._threads.shutdown()
 
@@ -103,7 +120,7 @@ class Deliverer:
         except Exception:
             logger.exception("a webhook of %s failed here; it is tried again", delivery.prediction_id)
         finally:
-            with self._lock:
+            with self._counting:
                 self._busy -= Counter([delivery.receiver])
         try:
             self.run_due()
