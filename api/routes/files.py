@@ -26,7 +26,8 @@ from db.blobs import folder_of
 
 router = APIRouter(prefix=FILES_PATH, tags=["files"])
 
-MAX_PARTS = 64
+MAX_FIELDS = 256
+MAX_FILES = 8
 
 
 @router.post(
@@ -52,7 +53,7 @@ async def _form(request: Request) -> AsyncIterator[FormData]:
     """The parts of the body; files among them lie on disk. Raises `Invalid`."""
     try:
         parts = await request.form(
-            max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=MAX_METADATA_BYTES
+            max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_METADATA_BYTES
         )
     except HTTPException as error:
         if error.status_code != status.HTTP_400_BAD_REQUEST:

@@ -97,21 +97,19 @@ def _metadata_too_long() -> Invalid:
 
 def _put(metadata: dict[str, Any], name: str, path: Sequence[str], value: str) -> None:
     """Put the value of `metadata[a][b]` under `a` and `b`; that of `metadata[a][]` at the end of a list."""
-    *parents, last = path if path[-1] or len(path) == 1 else path[:-1]
-    if len(path) > MAX_METADATA_DEPTH or "" in (*parents, last):
+    names = path if path[-1] else path[:-1]
+    if not names or "" in names or len(path) > MAX_METADATA_DEPTH:
         raise Invalid([(name, "is no name for a value: send metadata as JSON")])
+    *parents, last = names
     place = metadata
     for key in parents:
         place = place.setdefault(key, {})
         if not isinstance(place, dict):
             raise Invalid([(name, "is a part of what is a value already")])
-    if path[-1]:
-        taken = last in place
+    known = place.get(last)
+    if not path[-1] and isinstance(known, list | None):
+        place[last] = [*(known or ()), value]
+    elif path[-1] and last not in place:
         place[last] = value
     else:
-        values = place.setdefault(last, [])
-        taken = not isinstance(values, list)
-        if not taken:
-            values.append(value)
-    if taken:
         raise Invalid([(name, "is given more than once")])
