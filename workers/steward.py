@@ -40,6 +40,8 @@ from workers.webhooks import Deliverer
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
+# Receivers wait for their webhooks; looking for what is due costs next to nothing.
+WEBHOOKS_SECONDS = 0.1
 HOUSEKEEPING_SECONDS = 3600.0
 HOUSEKEEPING_RETRY_SECONDS = 60.0
 # Any constant will do, as long as nobody else locks it: "augury" in ASCII.
@@ -110,6 +112,7 @@ class Steward:
             try:
                 if self._leadership.held():
                     self.tick()
+                    self._deliver_until(started + TICK_SECONDS)
             except SQLAlchemyError as error:
                 logger.warning("the database is away: %s", error.args[0])
                 self._leadership.drop()
@@ -141,6 +144,11 @@ class Steward:
             self._keep_house()
             self._housekeeping_at = time.monotonic() + HOUSEKEEPING_SECONDS
 
+    def _deliver_until(self, moment: float) -> None:
+        """Look for webhooks that are due until shortly before the next round."""
+        while time.monotonic() + WEBHOOKS_SECONDS < moment and not self._stopping.wait(WEBHOOKS_SECONDS):
+            self._deliverer.run_due()
+
     def _keep_house(self) -> None:
         """Make the partitions to come, drop those that have expired, forget old keys, sweep files."""
         now = datetime.now(UTC)
@@ -151,7 +159,9 @@ class Steward:
             made = ensure_partitions(connection, now=now)
             dropped = drop_expired_partitions(connection, before=before)
         retention.forget(self._engine, before=before, keys_hours=self._settings.idempotency_hours)
-        self._sweeper.begin(expired_before=before)
+        hours = self._settings.data_retention_hours
+        data_before = None if hours is None else now - timedelta(hours=hours)
+        self._sweeper.begin(expired_before=before, data_before=data_before)
         if made or dropped:
             logger.info("partitions made: %s; dropped: %s", made, dropped)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from model_types import registry
+from tests.servers import Databases
 from tests.workers.sender import Sender
 from tests.workers.workshop import POOL, Workshop
 
@@ -45,8 +46,9 @@ def open_workshop(
 
 
 @pytest.fixture
-def sender(database_url: str) -> Iterator[Sender]:
-    """Predictions with webhooks on this test's database."""
-    sender = Sender(database_url)
-    yield sender
-    sender.close()
+def sender(databases: Databases) -> Iterator[Sender]:
+    """Predictions with webhooks, in an empty database."""
+    with databases.emptied() as url:
+        sender = Sender(url)
+        yield sender
+        sender.close()
