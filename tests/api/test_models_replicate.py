@@ -256,3 +256,24 @@ async def _done(served: Served, headers: dict[str, str], lane: LaneByHand, **bod
     prediction = await ask(served, headers, stream=False, **body)
     await lane.serve_when_asked()
     return str(prediction["id"])
+
+
+async def test_what_a_deployment_runs_is_not_deleted(served: Served) -> None:
+    admin = await served.admin()
+    model = await add_model(served, admin)
+    await add_model(served, admin, version="2")
+    deployment = {
+        "name": "mine",
+        "model": "root/echo",
+        "version": model["latest_version"]["id"],
+        "hardware": "cpu",
+        "min_instances": 0,
+        "max_instances": 1,
+    }
+    assert (await served.http.post("/v1/deployments", json=deployment, headers=admin)).is_success
+    for url in ("/v1/models/root/echo/versions/1", "/v1/models/root/echo"):
+        response = await served.http.delete(url, headers=admin)
+        assert response.status_code == 409
+        assert "deployment" in response.json()["detail"]
+    assert (await served.http.delete("/v1/deployments/root/mine", headers=admin)).is_success
+    assert (await served.http.delete("/v1/models/root/echo", headers=admin)).status_code == 204
