@@ -61,7 +61,8 @@ class Claim:
 class Outcome:
     """What became of a leased prediction: its output as JSON text, or the failure's sentence and code.
 
-    `files` are what the output refers to; they are stored before it is. `logs` are what it has printed.
+    `files` are what the output refers to; they are stored before it is. `logs` are what it has printed; None
+    leaves them as far as they have been told.
     """
 
     lease: Lease
@@ -70,7 +71,7 @@ class Outcome:
     error: str | None = None
     failure: str | None = None
     files: Sequence[Blob] = ()
-    logs: str = ""
+    logs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ _FINISH = ending(
 
 _HELD = text(
     """
-    SELECT q.id
+    SELECT q.id, q.listened
     FROM unnest(CAST(:ids AS text[]), CAST(:lanes AS text[]), CAST(:attempts AS int[]))
          AS held(id, lane, attempt)
     JOIN queue q USING (id, lane, attempt)
@@ -327,10 +328,13 @@ class Leases:
         with driver(self._engine) as cursor:
             return read_endings(cursor.execute(self._finish_sql, parameters))
 
-    def held(self, leases: Iterable[Lease]) -> set[str]:
-        """The ids of those that are still this lane's: not cancelled, not expired, not taken back."""
+    def held(self, leases: Iterable[Lease]) -> dict[str, bool]:
+        """By id, of those that are still this lane's, whether somebody reads their streams.
+
+        The others have been cancelled, have expired, or were taken back.
+        """
         with driver(self._engine) as cursor:
-            return {row.id for row in cursor.execute(self._held_sql, _names(leases))}
+            return {row.id: row.listened for row in cursor.execute(self._held_sql, _names(leases))}
 
     def note_progress(self, shares: Sequence[tuple[Lease, float]]) -> None:
         """Write how far leased predictions have come, 0 to 1; of those whose lease is lost, nothing."""

@@ -12,8 +12,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.blobs import Blobs
 from db.endings import Ended
-from db.leases import Leases, Outcome
-from db.states import FailureCode, Status
+from db.leases import Lease, Leases, Outcome
+from db.states import Event, FailureCode, Status
 from model_types.base import Failure
 from workers.events import Observer
 from workers.outputs import delete_files, outcome_of, with_files_stored
@@ -38,15 +38,27 @@ class Finisher:
         blobs: Blobs,
         announce: Callable[[Sequence[Ended]], None],
         observer: Observer,
+        *,
+        note_started: Callable[[Sequence[str]], None] = lambda _: None,
+        flush: Callable[[], object] = lambda: None,
     ) -> None:
+        """`note_started` writes that predictions have begun; `flush` waits a little for their streams."""
         self._leases = leases
         self._blobs = blobs
         self._announce = announce
         self._observer = observer
+        self._note_started = note_started
+        self._flush = flush
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
         self._pending: list[Future[None]] = []
         self.finished = 0
         self.has_given_up = False
+
+    def begin(self, leases: Sequence[Lease]) -> None:
+        """Have it written that these have begun, for webhooks that want to hear of it: before their end."""
+        ids = [lease.id for lease in leases if Event.START in lease.webhook_events]
+        if ids:
+            self._pending.append(self._thread.submit(self._begin, ids))
 
     def submit(self, outcomes: Sequence[Outcome]) -> None:
         """Have these stored. Waits only when storing has fallen behind."""
@@ -72,8 +84,15 @@ class Finisher:
         self.drain()
         self._thread.shutdown()
 
+    def _begin(self, ids: Sequence[str]) -> None:
+        try:
+            self._note_started(ids)
+        except (DBAPIError, PoolTimeout) as error:
+            logger.warning("nobody will be told that %d predictions have begun: %s", len(ids), error.args[0])
+
     def _store(self, outcomes: Sequence[Outcome]) -> None:
         outcomes = with_files_stored(outcomes, self._blobs)
+        self._flush()
         ended = self._finish(outcomes)
         self._announce(ended)
         self.finished += len(ended)
@@ -122,7 +141,7 @@ class Finisher:
         logger.warning("the output of prediction %s is refused: %s", outcome.lease.id, error.args[0])
         delete_files(outcomes, self._blobs, but=())
         failure = Failure(FailureCode.MODEL_ERROR, "The model's output cannot be stored.")
-        return self._finish([outcome_of(outcome.lease, failure)])
+        return self._finish([outcome_of(outcome.lease, failure, logs=outcome.logs)])
 
     def _give_up(self, outcomes: Sequence[Outcome]) -> list[Ended]:
         logger.error("%d outcomes could not be stored", len(outcomes))

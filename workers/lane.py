@@ -17,7 +17,7 @@ from functools import partial
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import lanes
+from db import lanes, outbox
 from db.blobs import Blobs
 from db.ids import new_id
 from db.lanes import LaneInfo
@@ -39,16 +39,21 @@ from workers.finishing import Finisher
 from workers.inputs import InputFiles
 from workers.metrics import Metrics
 from workers.outputs import sentence
+from workers.partials import PartialReporter
+from workers.printing import Overhearing
 from workers.progress import ProgressReporter
 from workers.residency import MEBIBYTE, Residency
 from workers.runner import Runner
 from workers.settings import WorkerSettings
+from workers.streams import StreamWriter
 from workers.warming import warm_up
 
 logger = logging.getLogger(__name__)
 
 # How often the pulse looks at what runs: for cancellations, and for a step that hangs.
 PULSE_SECONDS = 0.2
+# Before the end of a prediction is told, the last of its stream is waited for no longer than this.
+FLUSH_SECONDS = 0.005
 # Heartbeats in one lease: so many may be missed before the lane counts as dead.
 BEATS_PER_LEASE = 5
 # A step that takes too long is asked to stop, and has so long to do it, in seconds and of what it may take.
@@ -90,11 +95,21 @@ class Lane:
         self._doorbell = Doorbell(client, place.pools, stopping)
         self._leases = Leases(self._engine, new_id())
         self._progress = ProgressReporter(self._leases)
+        self._partials = PartialReporter(self._engine)
+        self._streams = StreamWriter(broker.url())
+        self._overhearing = Overhearing()
         store = Blobs(blobs)
         files = InputFiles(settings, store)
         self._metrics = Metrics(client)
         observers = Observers(self._metrics, observer)
-        self._finisher = Finisher(self._leases, store, self._announcer.ended, observers)
+        self._finisher = Finisher(
+            self._leases,
+            store,
+            self._announcer.ended,
+            observers,
+            note_started=partial(outbox.note_started, self._engine),
+            flush=partial(self._streams.flush, FLUSH_SECONDS),
+        )
         self._residency = Residency(
             self._find,
             budget_bytes=settings.worker_memory_mb * MEBIBYTE,
@@ -114,6 +129,7 @@ class Lane:
             observer=observers,
             stopping=stopping,
             affinity_seconds=settings.affinity_seconds,
+            streams=self._streams,
         )
         self._registered = threading.Event()
         self._closed = threading.Event()
@@ -156,6 +172,8 @@ class Lane:
         faulthandler.cancel_dump_traceback_later()
         self._finisher.close()
         self._runner.close()
+        self._streams.close()
+        self._overhearing.close()
         self._metrics.flush(at=math.inf)
         try:
             left = lanes.retire(self._engine, self._leases.lane)
@@ -205,8 +223,9 @@ class Lane:
                     self._beat()
                     told = held
                     next_beat = time.monotonic() + self._settings.lease_seconds / BEATS_PER_LEASE
-                self._drop_lost()
+                self._look_at_leases()
                 self._progress.report(self._runner.work)
+                self._partials.report(self._runner.work)
                 self._metrics.flush(at=time.monotonic())
                 self._end_hanging()
             except SQLAlchemyError as error:
@@ -239,13 +258,15 @@ class Lane:
         self._announcer.taken_back(lanes.register(self._engine, info))
         self._registered.set()
 
-    def _drop_lost(self) -> None:
+    def _look_at_leases(self) -> None:
+        """Drop what is not this lane's any more, and tell those who have begun to listen."""
         work = self._runner.work
         leases = work.leases() if work is not None else []
         if work is None or not leases:
             return
         held = self._leases.held(leases)
         work.drop(lease.id for lease in leases if lease.id not in held)
+        work.follow(prediction_id for prediction_id, listened in held.items() if listened)
 
     def _end_hanging(self) -> None:
         """End a step that takes too long; give up this process when that does not help.

@@ -31,18 +31,35 @@ class UnusableName(ValueError):
     """A file of an output has a name that cannot be its own part of a URL."""
 
 
-def outcome_of(lease: Lease, result: Any | Failure) -> Outcome:
+def outcome_of(lease: Lease, result: Any | Failure, *, logs: str | None = None) -> Outcome:
     """The end of one prediction: its output as JSON text, or its failure; what is no JSON is a failure."""
     if isinstance(result, Failure):
-        return Outcome(lease, Status.FAILED, error=sentence(result.message), failure=result.code)
+        return Outcome(lease, Status.FAILED, error=sentence(result.message), failure=result.code, logs=logs)
     files = _Files(lease)
     try:
         output = json.dumps(result, ensure_ascii=False, allow_nan=False, default=files.plain)
         output.encode()
     except (TypeError, ValueError, RecursionError) as error:
         message = f"The model's output cannot be written as JSON: {error}"
-        return Outcome(lease, Status.FAILED, error=sentence(message), failure=FailureCode.MODEL_ERROR)
-    return Outcome(lease, Status.SUCCEEDED, output=output, files=list(files.by_key.values()))
+        failure = FailureCode.MODEL_ERROR
+        return Outcome(lease, Status.FAILED, error=sentence(message), failure=failure, logs=logs)
+    return Outcome(lease, Status.SUCCEEDED, output=output, files=list(files.by_key.values()), logs=logs)
+
+
+def json_of(value: Any) -> str | None:
+    """A part of an output as JSON text; None where it is no JSON, or has files, which are not stored yet."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain_without_files)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text
+
+
+def _plain_without_files(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", context={"refer": _plain_without_files})
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def with_files_stored(
@@ -54,7 +71,7 @@ def with_files_stored(
         # One of them waits for the store, not each.
         if outcome.files and (is_away or not _stored(outcome, blobs, patience_seconds)):
             is_away = True
-            stored.append(outcome_of(outcome.lease, _NOT_STORED))
+            stored.append(outcome_of(outcome.lease, _NOT_STORED, logs=outcome.logs))
         else:
             stored.append(outcome)
     return stored

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -15,21 +15,15 @@ from db.errors import StorageUnavailable
 from db.leases import Lease, Outcome
 from db.states import FailureCode
 from model_types.base import DeviceLost, Failure, Pass, Session
-from model_types.batching import one_line
+from model_types.batching import one_line, traceback_of
 from workers.inputs import InputFiles, Loading
+from workers.jobs import Job
 from workers.outputs import outcome_of
+from workers.printing import overhear
 from workers.residency import Resident
+from workers.streams import StreamWriter
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Job:
-    """A leased prediction in a lane: its prepared input, and when the session took it (monotonic seconds)."""
-
-    lease: Lease
-    prepared: Any
-    began_at: float = field(default=0.0)
 
 
 def prepare(resident: Resident, leases: Sequence[Lease], files: InputFiles) -> list[Job | Outcome]:
@@ -49,11 +43,14 @@ def _validated(resident: Resident, lease: Lease) -> BaseModel | Outcome:
 def _ready(resident: Resident, lease: Lease, value: BaseModel | Outcome, loading: Loading) -> Job | Outcome:
     if isinstance(value, Outcome):
         return value
+    job = Job(lease)
     try:
         loading.wait()
-        return Job(lease, resident.model.prepare(value))
+        with overhear(job.print):
+            job.prepared = resident.model.prepare(value)
     except Exception as error:
-        return _unfit(lease, error)
+        return replace(_unfit(lease, error), logs=job.logs)
+    return job
 
 
 def _unfit(lease: Lease, error: Exception) -> Outcome:
@@ -78,12 +75,16 @@ def _unfit(lease: Lease, error: Exception) -> Outcome:
 class Work:
     """A version's session and the predictions in it.
 
-    The lane's main thread calls `join` and `step`; its pulse calls `leases`, `running`, `progress`, `drop`,
-    `overdue_seconds` and `interrupt`.
+    The lane's main thread calls `join` and `step`; its pulse calls `leases`, `jobs`, `running`, `progress`,
+    `follow`, `drop`, `overdue_seconds` and `interrupt`.
     """
 
-    def __init__(self, resident: Resident, *, lingered: bool = False) -> None:
+    def __init__(
+        self, resident: Resident, *, lingered: bool = False, streams: StreamWriter | None = None
+    ) -> None:
+        """Without `streams` nobody can follow what is in the session."""
         self.resident = resident
+        self._streams = streams
         self._lingered = lingered
         self._session: Session = resident.model.session()
         self._jobs: dict[str, Job] = {}
@@ -113,10 +114,31 @@ class Work:
     def join(self, job: Job) -> None:
         """Take a prediction in."""
         job.began_at = time.monotonic()
+        job.chunks_are = self.resident.info.chunks
         # In this order: what is dropped in between must not stay in the session.
         self._session.add(job.lease.id, job.prepared)
         with self._lock:
             self._jobs[job.lease.id] = job
+        if job.lease.streams or job.lease.listened:
+            self._follow(job)
+        self._hear(self._session, job)
+
+    def follow(self, ids: Iterable[str]) -> None:
+        """Somebody reads the streams of these now: they begin with what there is so far."""
+        for prediction_id in ids:
+            with self._lock:
+                job = self._jobs.get(prediction_id)
+            if job is not None and not job.is_followed:
+                self._follow(job)
+                self._hear(self._session, job)
+
+    def _follow(self, job: Job) -> None:
+        if self._streams is not None:
+            job.follow(self._streams.open(job.lease))
+
+    def _hear(self, session: Session, job: Job) -> None:
+        if job.wants_chunks:
+            session.listen(job.lease.id, job.hear)
 
     def step(self) -> list[Outcome]:
         """Move the session on; the outcomes of those that have left it."""
@@ -125,13 +147,15 @@ class Work:
             self._stepping_since = began
         results: Mapping[str, Any]
         try:
-            results = self._session.step()
+            with overhear(self._print):
+                results = self._session.step()
             self.resident.took(time.monotonic() - began)
         except DeviceLost:
             raise
         except Exception as error:
             logger.exception("a batch of %d failed; trying its members apart", len(self._jobs))
-            results = self._apart(list(self._jobs.values()), error)
+            with overhear(self._print):
+                results = self._apart(list(self._jobs.values()), error)
             self._session = self.resident.model.session()
         finally:
             with self._lock:
@@ -140,13 +164,24 @@ class Work:
 
     def leases(self) -> list[Lease]:
         """What is in the session now."""
+        return [job.lease for job in self.jobs()]
+
+    def jobs(self) -> list[Job]:
+        """What is in the session now, with what it has come to."""
         with self._lock:
-            return [job.lease for job in self._jobs.values()]
+            return list(self._jobs.values())
 
     def running(self) -> list[Lease]:
         """What of it has begun."""
         waiting = self._session.waiting()
         return [lease for lease in self.leases() if lease.id not in waiting]
+
+    def _print(self, text: str) -> None:
+        """What a step prints belongs to all that have begun: nobody can tell whose it is."""
+        waiting = self._session.waiting()
+        for job in self.jobs():
+            if job.lease.id not in waiting:
+                job.print(text)
 
     def progress(self) -> list[tuple[Lease, float]]:
         """How far those at work have come, 0 to 1, as far as the session tells."""
@@ -194,7 +229,7 @@ class Work:
             with self._lock:
                 job = self._jobs.pop(prediction_id, None)
             if job is not None:
-                outcomes.append(outcome_of(job.lease, result))
+                outcomes.append(job.outcome(result))
         return outcomes
 
     def _expired(self) -> dict[str, Failure]:
@@ -215,7 +250,8 @@ class Work:
     def _apart(self, jobs: Sequence[Job], error: Exception) -> dict[str, Any]:
         """Run halves of a batch that failed, and halves of those, so that only the culprits fail."""
         if len(jobs) == 1:
-            return {jobs[0].lease.id: Failure(FailureCode.MODEL_ERROR, one_line(error))}
+            failure = Failure(FailureCode.MODEL_ERROR, one_line(error), traceback_of(error))
+            return {jobs[0].lease.id: failure}
         results: dict[str, Any] = {}
         middle = len(jobs) // 2
         for half in (jobs[:middle], jobs[middle:]):
@@ -229,6 +265,7 @@ class Work:
         session = self.resident.model.session()
         for job in jobs:
             session.add(job.lease.id, job.prepared)
+            self._hear(session, job)
         results: dict[str, Any] = {}
         while len(session):
             results |= session.step()

@@ -51,7 +51,7 @@ def test_a_canceled_prediction_is_not_this_lanes_any_more(world: Sessions) -> No
         ended = world.run(submissions.cancel(world.gateway, identifier))
         assert ended is not None
         assert (ended.status, ended.output, ended.failure) == ("canceled", None, None)
-    assert lane.held([lease]) == set()
+    assert lane.held([lease]) == {}
     assert lane.finish([Outcome(lease, Status.SUCCEEDED, output='"late"')]) == []
     assert world.rows("SELECT DISTINCT status FROM predictions") == [("canceled",)]
 

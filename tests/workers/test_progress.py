@@ -13,9 +13,10 @@ from model_types import registry
 from model_types.base import VersionSpec
 from tests.db.interleaving import Sessions, sessions
 from tests.db.requests import POOL, VERSIONS, Request
+from workers.jobs import Job
 from workers.progress import ProgressReporter
 from workers.residency import Resident
-from workers.work import Job, Work
+from workers.work import Work
 
 ECHO = VersionSpec(id=VERSIONS[0], model="test/echo", model_type="echo", engine="builtin", path="")
 

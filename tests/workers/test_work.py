@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from db.leases import Lease
 from model_types.base import ModelType, TypeInfo, VersionSpec
 from tests.stack import wait_until
+from workers.jobs import Job
 from workers.residency import Resident
-from workers.work import Job, Work
+from workers.work import Work
 
 LIMIT_SECONDS = 0.2
 TOO_LONG_SECONDS = 20.0
