@@ -10,7 +10,11 @@ from sqlalchemy import Engine, text
 from db.blobs import ERA_LENGTH, Blobs, Kind, folder_of
 from db.ids import floor_id
 
-_KEYS = text("DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(hours => :hours)")
+# Ids that clients gave by PUT are found for as long as their predictions are there.
+_KEYS = text(
+    "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(hours => :hours)"
+    " AND (key NOT LIKE 'put:%' OR prediction_id < :floor)"
+)
 _WEBHOOKS = text("DELETE FROM webhook_deliveries WHERE next_attempt_at IS NULL AND prediction_id < :floor")
 _PREDICTIONS = text("DELETE FROM predictions_default WHERE id < :floor AND completed_at IS NOT NULL")
 _EXPIRED_FILES = text("SELECT id FROM files WHERE expires_at <= now() ORDER BY expires_at LIMIT :most")
@@ -28,7 +32,7 @@ def forget(engine: Engine, *, before: datetime, keys_hours: int) -> None:
     """Delete what is older than it needs to be kept."""
     floor = {"floor": floor_id(before)}
     with engine.connect() as connection:
-        connection.execute(_KEYS, {"hours": keys_hours})
+        connection.execute(_KEYS, {"hours": keys_hours} | floor)
         connection.execute(_WEBHOOKS, floor)
         connection.execute(_PREDICTIONS, floor)
 

@@ -57,6 +57,12 @@ class WorkerSettings(InputSettings):
         (), description="Private networks that webhooks may reach, such as 10.0.0.0/8,127.0.0.0/8."
     )
     retention_days: int = Field(30, ge=1, description="Finished predictions are kept for so long.")
+    data_retention_hours: float | None = Field(
+        None,
+        gt=0,
+        description="Inputs, outputs, logs and files of finished predictions are kept for so long; "
+        "by default as long as the predictions.",
+    )
     idempotency_hours: int = Field(24, ge=1, description="Idempotency keys are kept for so long.")
     public_url: str = Field("http://localhost:8000", description="Base of the URLs in webhooks.")
 
@@ -71,6 +77,11 @@ class WorkerSettings(InputSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("data_retention_hours", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
 
     @field_validator("public_url")
     @classmethod

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import deadlines, instances, lanes, retention
 from db.blob_urls import BlobUrls
 from db.blobs import Blobs
+from db.partials import PartialsSweep
 from db.partitions import drop_expired_partitions, ensure_partitions
 from db.run_counts import RunCounts
 from db.session import sync_engine, transaction
@@ -101,6 +102,7 @@ class Steward:
         self._sweeper = Sweeper(self._engine, Blobs(blobs))
         self._vacuum = QueueVacuum(self._engine)
         self._run_counts = RunCounts(self._engine)
+        self._partials = PartialsSweep(self._engine)
         self._leadership = Leadership(self._engine)
         self._housekeeping_at = 0.0
         self._stopping = threading.Event()
@@ -139,6 +141,7 @@ class Steward:
         self._deliverer.run_due()
         self._vacuum.run_due()
         self._run_counts.run_due()
+        self._partials.run_due()
         if time.monotonic() >= self._housekeeping_at:
             self._housekeeping_at = time.monotonic() + HOUSEKEEPING_RETRY_SECONDS
             self._keep_house()

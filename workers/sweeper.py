@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db import retention
 from db.blobs import Blobs, BlobStoreUnavailable, Kind
+from db.data_removal import remove_data
 from db.ids import floor_id
 
 logger = logging.getLogger(__name__)
@@ -31,19 +32,31 @@ class Sweeper:
         self._round: Future[None] | None = None
         self._closed = threading.Event()
         self._swept: set[str] = set()
+        self._data_since = ""
 
-    def begin(self, *, expired_before: datetime) -> None:
-        """Begin a round, unless one is under way. What is older than that may have been dropped since."""
+    def begin(self, *, expired_before: datetime, data_before: datetime | None = None) -> None:
+        """Begin a round, unless one is under way. What is older than that may have been dropped since.
+
+        Predictions made before `data_before` lose their data.
+        """
         if self._round is None or self._round.done():
-            self._round = self._thread.submit(self._sweep, expired_before)
+            self._round = self._thread.submit(self._sweep, expired_before, data_before)
 
     def close(self) -> None:
         """End the round soon; the next steward goes on."""
         self._closed.set()
         self._thread.shutdown()
 
-    def _sweep(self, expired_before: datetime) -> None:
+    def _sweep(self, expired_before: datetime, data_before: datetime | None) -> None:
         try:
+            if data_before is not None:
+                self._data_since = remove_data(
+                    self._engine,
+                    self._blobs,
+                    since=self._data_since,
+                    before=data_before,
+                    stopping=self._closed.is_set,
+                )
             retention.delete_expired_files(self._engine, self._blobs, stopping=self._closed.is_set)
             for kind in get_args(Kind):
                 for folder in retention.eras(self._blobs, kind, before=datetime.now(UTC) - ORPHAN_AGE):

@@ -68,9 +68,10 @@ async def test_a_models_own_route_refuses_what_is_not_its_own(served: Served) ->
     await add_model(served, root)
     other = (await add_model(served, root, name="other"))["latest_version"]["id"]
     path = "/v1/models/root/echo/predictions"
-    for field, value in (("version", other), ("model", "root/echo"), ("model_id", "x")):
-        problem = await send(served, "POST", path, root, status=422, **{field: value})
-        assert [error["field"] for error in problem["errors"]] == [field]
+    bodies: list[dict[str, Any]] = [{"version": other}, {"model": "root/echo"}, {"model_id": "x"}]
+    for body in bodies:
+        problem = await send(served, "POST", path, root, status=422, **body)
+        assert [error["field"] for error in problem["errors"]] == list(body)
     await send(served, "POST", "/v1/models/root/nothing/predictions", root, status=404, version=other)
     assert await scalar(served, "SELECT count(*) FROM predictions") == 0
 
@@ -79,7 +80,7 @@ async def test_a_put_makes_one_prediction_and_finds_it_by_the_clients_id(served:
     root, ann = await served.admin(), await served.person("ann")
     await add_model(served, root)
     path = "/v1/predictions/My-own_id.7"
-    body = {"version": "root/echo"}
+    body: dict[str, Any] = {"version": "root/echo"}
     made = await asyncio.gather(*[send(served, "PUT", path, ann, **body) for _ in range(5)])
     assert {one["id"] for one in made} == {made[0]["id"]}
     assert await scalar(served, "SELECT count(*) FROM predictions") == 1

@@ -138,10 +138,13 @@ def test_partitions_that_have_expired_are_dropped_and_new_ones_made(yard: Yard) 
         blobs.put(f"{folder_of('predictions', floor_id(moment))}/1/out.png", b"x")
     yard.run(
         "INSERT INTO idempotency_keys (owner_id, key, prediction_id, digest, created_at)"
-        " VALUES ('a', 'old', 'x', '', now() - interval '30 hours'), ('a', 'new', 'y', '', now())"
+        " VALUES ('a', 'old', 'x', '', now() - interval '30 hours'), ('a', 'new', 'y', '', now()),"
+        f" ('a', 'put:old', '{floor_id(old)}', '', now() - interval '60 days'),"
+        f" ('a', 'put:new', '{floor_id(now)}', '', now() - interval '30 hours')"
     )
+    keys = "SELECT key FROM idempotency_keys ORDER BY key"
     with steward_of(yard, retention_days=30):
-        wait_until(lambda: yard.rows("SELECT key FROM idempotency_keys") == [("new",)], 5)
+        wait_until(lambda: yard.rows(keys) == [("new",), ("put:new",)], 5)
     assert yard.rows("SELECT id FROM predictions") == [(floor_id(now),)]
     assert yard.rows(f"SELECT to_regclass('{old_week}')") == [(None,)]
     wait_until(lambda: blobs.names(folder_of("predictions", floor_id(old))) == [], 5)
