@@ -5,13 +5,16 @@ It is written twice a second at most and may be lost; the record reads it only w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import Engine, text
 
 from db.leases import Lease
+
+PAUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,7 @@ _NOTE = text(
     """
 )
 
-_FORGET = text(
-    "DELETE FROM partials so_far WHERE NOT EXISTS (SELECT FROM queue q WHERE q.id = so_far.id) RETURNING id"
-)
+_FORGET = text("DELETE FROM partials so_far WHERE NOT EXISTS (SELECT FROM queue q WHERE q.id = so_far.id)")
 
 
 def note(engine: Engine, partials: Sequence[Partial]) -> None:
@@ -57,7 +58,19 @@ def note(engine: Engine, partials: Sequence[Partial]) -> None:
         connection.execute(_NOTE, {"partials": msgspec.json.encode(written).decode()})
 
 
-def forget_ended(engine: Engine) -> int:
-    """Delete what has been written of predictions that have ended since. Returns how many they are."""
-    with engine.connect() as connection:
-        return len(connection.execute(_FORGET).all())
+class PartialsSweep:
+    """Deletes what was written of predictions that have ended since. Steward only."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._due_at = clock()
+
+    def run_due(self) -> bool:
+        """Delete, if the last time is a minute ago; returns whether it did. Raises `SQLAlchemyError`."""
+        if self._clock() < self._due_at:
+            return False
+        self._due_at = self._clock() + PAUSE_SECONDS
+        with self._engine.connect() as connection:
+            connection.execute(_FORGET)
+        return True
