@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import Engine, text
+from standardwebhooks.webhooks import Webhook
 
 from db import outbox
 from tests.stack import Stack, wait_until
@@ -248,15 +249,20 @@ def test_a_client_hears_by_webhook_what_the_api_would_have_told(stack: Stack) ->
             "/v1/predictions",
             json={"model": model, "input": {"text": "hello"}, "webhook": f"{here.url}/hook"},
         ).raise_for_status()
-        wait_until(lambda: len(here.requests) == 1, what="the webhook")
+        wait_until(lambda: len(here.requests) == 2, what="the webhooks")
         shown = client.get(f"/v1/predictions/{accepted.json()['id']}").json()
+        key = client.get("/v1/webhooks/default/secret").json()["key"]
+        log = client.get("/v1/webhooks/deliveries").json()["results"]
         refused = client.post(
             "/v1/predictions",
             json={"model": model, "input": {"text": "x"}, "webhook": "http://169.254.169.254/"},
         )
-    told = json.loads(here.requests[0].body)
-    assert (told["status"], told["output"]) == ("succeeded", "hello")
-    assert without_urls(told) == without_urls(shown)
+    start, end = [Webhook(key).verify(request.body, request.headers) for request in here.requests]
+    assert (start["status"], start["output"]) == ("processing", None)
+    assert (end["status"], end["output"]) == ("succeeded", "hello")
+    assert without_urls(end) == without_urls(shown)
+    ids = [request.headers["webhook-id"] for request in here.requests]
+    assert [(one["event"], one["id"]) for one in reversed(log)] == [("start", ids[0]), ("completed", ids[1])]
     assert refused.status_code == 422
     assert "webhook" in refused.text
 
