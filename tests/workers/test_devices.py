@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_types.errors import ModelUnavailable
-from workers.devices import Accelerators, accelerators, choose_device
+from workers.devices import Accelerators, accelerators, choose_device, device_kind
 from workers.settings import WorkerSettings
 
 NOTHING, TWO_GPUS, MAC = Accelerators(), Accelerators(cuda=2), Accelerators(mps=True)
@@ -25,6 +25,7 @@ NOTHING, TWO_GPUS, MAC = Accelerators(), Accelerators(cuda=2), Accelerators(mps=
 )
 def test_lanes_share_out_what_there_is(wanted: str, found: Accelerators, devices: list[str]) -> None:
     assert [choose_device(wanted, slot=slot, find=lambda: found) for slot in range(3)] == devices
+    assert device_kind(wanted, slot=1, find=lambda: found) == devices[1].partition(":")[0]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,7 @@ def test_a_device_that_is_asked_for_and_not_there_is_said_to_be_missing(
 ) -> None:
     with pytest.raises(ModelUnavailable) as refusal:
         choose_device(wanted, slot=0, find=lambda: found)
+    assert device_kind(wanted, slot=0, find=lambda: found) == ""
     assert str(refusal.value) == f"MODEL_DEVICE is {wanted}, but this machine has only {there}"
 
 
