@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import accept, echo, embeddings, growth, switching, table, text, vision
+from benchmarks import accept, echo, embeddings, growth, streaming, switching, table, text, vision
 from benchmarks.servers import Servers
 from benchmarks.sizes import QUICK, Sizes
 from benchmarks.table import Row
@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, Callable[[Servers, Sizes], Iterator[Row]]] = {
     "accept": accept.measure,
     "echo": echo.measure,
     "text": text.measure,
+    "streaming": streaming.measure,
     "vision": vision.measure,
     "embeddings": embeddings.measure,
     "switching": switching.measure,

@@ -15,6 +15,7 @@ class Sizes:
     echo_predictions: int = 10_000
     latency_requests: int = 400
     prompts: int = 64
+    streams: int = 64
     images: int = 480
     sentences: int = 2_000
     single_sentences: int = 200
@@ -35,6 +36,7 @@ QUICK = Sizes(
     echo_predictions=100,
     latency_requests=10,
     prompts=4,
+    streams=4,
     images=64,
     sentences=24,
     single_sentences=4,

@@ -63,8 +63,7 @@ class Follower:
         self._has_ended = False
         self._is_gone = False
         self._is_watched = False
-        self._telling = Telling(position, position.attempt, show=self._shown)
-        self._entry = _BEGINNING
+        self._rewind(position, position.attempt)
 
     def leave(self) -> None:
         """The client has gone: `events` ends soon."""
@@ -79,8 +78,7 @@ class Follower:
             yield streams.KEEP_ALIVE
             try:
                 async for events in self._until_ended():
-                    if events:
-                        yield events
+                    yield events
             except StartedAgain:
                 yield streams.broken_off(self._telling.position, "the prediction had to start again")
 
@@ -93,14 +91,13 @@ class Follower:
         spoke_at = clock()
         while not self._is_gone:
             state = await self._look()
-            if state is not None and state.has_ended:
-                async for events in self._rest(state):
-                    yield events
-                return
             if state is not None:
-                async for events in self._so_far(state):
-                    spoke_at = clock()
-                    yield events
+                async for events in self._rest(state) if state.has_ended else self._so_far(state):
+                    if events:
+                        spoke_at = clock()
+                        yield events
+                if state.has_ended:
+                    return
             if clock() - spoke_at >= KEEP_ALIVE_SECONDS:
                 spoke_at = clock()
                 yield streams.KEEP_ALIVE
@@ -128,46 +125,47 @@ class Follower:
         self._woken.clear()
 
     async def _so_far(self, state: StreamState) -> AsyncIterator[bytes]:
-        """What a running attempt writes, until nothing has come for a moment or it has ended."""
-        if state.attempt != self._telling.attempt:
-            self._rewind(state.attempt)
+        """What a running attempt writes, until nothing has come for a moment."""
+        self._turn_to(state.attempt)
+        is_heard = False
         try:
             async for events, is_last in self._written(state):
+                is_heard = True
                 yield events
                 if is_last and not self._has_ended:
                     await self._wait()
-                # Once nothing follows, the row may tell why.
-                self._woken.set()
         except RedisError as error:
             log.warning("a stream goes on without Redis: %s", error)
+        if is_heard:
+            # Nothing follows: a look at the row may tell why.
+            self._woken.set()
+        else:
             yield self._told_by(state)
-            self._rewind(state.attempt)
 
     async def _rest(self, state: StreamState) -> AsyncIterator[bytes]:
         """What is left of a prediction that has ended, and its end."""
-        if state.status == Status.SUCCEEDED:
-            yield self._told_by(state)
-            if state.output is not None:
-                self._telling.end()
-            yield streams.done(self._telling.position)
-            return
-        # What it had written before is nowhere else any more.
-        if state.attempt != self._telling.attempt:
-            self._rewind(state.attempt)
-        try:
-            async for events, _ in self._written(state):
-                yield events
-        except RedisError as error:
-            log.warning("the end of a stream is lost: %s", error)
+        if state.status != Status.SUCCEEDED:
+            # What it had written is in Redis alone.
+            self._turn_to(state.attempt)
+            try:
+                async for events, _ in self._written(state):
+                    yield events
+            except RedisError as error:
+                log.warning("the end of a stream is lost: %s", error)
         yield self._told_by(state)
+        position = self._telling.position
         if state.status == Status.FAILED:
-            yield streams.broken_off(self._telling.position, state.error or "the prediction has failed")
+            yield streams.broken_off(position, state.error or "the prediction has failed")
         else:
-            yield streams.done(self._telling.position, "canceled")
+            yield streams.done(position, "canceled" if state.status == Status.CANCELED else None)
 
-    def _rewind(self, attempt: int) -> None:
-        """Read from the beginning of an attempt from now on."""
-        self._telling = Telling(self._telling.position, attempt, show=self._shown)
+    def _turn_to(self, attempt: int) -> None:
+        if attempt != self._telling.attempt:
+            self._rewind(self._telling.position, attempt)
+
+    def _rewind(self, position: Position, attempt: int) -> None:
+        """Read what Redis has of an attempt from its beginning."""
+        self._telling = Telling(position, attempt, show=self._shown)
         self._entry = _BEGINNING
 
     async def _written(self, state: StreamState) -> AsyncIterator[tuple[bytes, bool]]:
@@ -189,11 +187,15 @@ class Follower:
         return self._telling.output(json.loads(entry.data) if chunks == "items" else entry.data)
 
     def _told_by(self, state: StreamState) -> bytes:
-        """Events of what the row tells."""
-        self._rewind(state.attempt)
-        logs = self._telling.logs(state.logs)
-        pieces = streams.pieces(state.output, _chunks(state))
-        return logs + b"".join([self._telling.output(piece) for piece in pieces])
+        """Events of what the row tells and Redis has not told."""
+        telling = Telling(self._telling.position, state.attempt, show=self._shown)
+        logs = telling.logs(state.logs)
+        output = [telling.output(piece) for piece in streams.pieces(state.output, _chunks(state))]
+        if state.status == Status.SUCCEEDED and state.output is not None:
+            telling.end()
+        if telling.position != self._telling.position:
+            self._rewind(telling.position, state.attempt)
+        return logs + b"".join(output)
 
     def _shown(self, value: Any) -> Any:
         return self._gateway.blob_urls.rendered(value, "predictions", self._id, base_url=self._base_url)

@@ -18,12 +18,20 @@ ROWS = {
         "echo, Prefer: wait, c=64",
     ],
     "text": ["text, 4 ragged prompts", "text, 4 ragged prompts"],
+    "streaming": [
+        "streaming, c=1, first event",
+        "streaming, c=1, lane → client",
+        "streaming, c=16, first event",
+        "streaming, c=16, lane → client",
+    ],
     "embeddings": ["embeddings, c=64", "embeddings, backlog of 24", "embeddings, c=1"],
     "vision": ["classification, 32 clients", "object detection, 32 clients"],
     "switching": ["switching, two models in turn, c=16"],
     "growth": ["growth, submit, p50", "growth, claim, p50", "growth, status, p50"],
 }
-WITHOUT_BASE = {name for name in ROWS["echo"] if "c=64" not in name}
+WITHOUT_BASE = {name for name in ROWS["echo"] if "c=64" not in name} | {
+    name for name in ROWS["streaming"] if "lane" in name
+}
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
