@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import leases
+from db import leases, outbox
 from db.leases import Leases, Outcome
 from db.states import Status
 from tests.db.interleaving import Sessions
@@ -50,6 +50,8 @@ WAITING_IN = {"pool": POOL, "first": f"{POOL}@", "last": f"{POOL}@~", "lane": "l
 CLAIM = {"lane": "l", "pool": POOL, "version": "v1", "limit": 32, "budget": 100, "step": 1.0}
 OUTCOME = {"id": "0", "lane": "l", "attempt": 1, "status": "failed", "error": "e", "failure": "f"}
 NOTE_PROGRESS = {"ids": ["0"] * 8, "lanes": ["l"] * 8, "attempts": [1] * 8, "shares": [0.5] * 8}
+STARTED = {"ids": ["0"] * 8}
+NEWS = {"ids": ["0"] * 8, "attempts": [1] * 8, "events": ["output"] * 8}
 FINISH = {"outcomes": json.dumps([OUTCOME] * 8), "lanes": ["l"]}
 
 
@@ -61,8 +63,10 @@ FINISH = {"outcomes": json.dumps([OUTCOME] * 8), "lanes": ["l"]}
         (leases._CLAIM, CLAIM, "ix_queue_order"),
         (leases._FINISH, FINISH, "pk_queue"),
         (leases._NOTE_PROGRESS, NOTE_PROGRESS, "pk_queue"),
+        (outbox._START, STARTED, "pk_queue"),
+        (outbox._PARTIAL, NEWS, "pk_queue"),
     ],
-    ids=["waiting", "claim", "finish", "progress"],
+    ids=["waiting", "claim", "finish", "progress", "started", "news"],
 )
 def test_lanes_read_a_long_queue_by_its_indexes_only(
     long_queue: Sessions, statement: Any, parameters: dict[str, Any], index: str, mode: str

@@ -68,3 +68,26 @@ def test_only_files_without_a_prediction_are_deleted(engine: Engine, blobs: Blob
     assert neighbour[:ERA_LENGTH] != kept[:ERA_LENGTH]
     assert retention.delete_orphans(engine, blobs, folder) == 1
     assert blobs.names("predictions") == []
+
+
+def test_told_webhooks_go_with_their_predictions_and_take_their_attempts_along(engine: Engine) -> None:
+    old, young = floor_id(NOW - timedelta(days=3)), floor_id(NOW)
+    deliveries = text(
+        "INSERT INTO webhook_deliveries (prediction_id, owner_id, event, url, next_attempt_at)"
+        " VALUES (:old, 'a', 'completed', 'u', NULL), (:old, 'a', 'start', 'u', now()),"
+        " (:young, 'a', 'completed', 'u', NULL)"
+    )
+    attempts = text(
+        "INSERT INTO webhook_attempts (delivery_id, attempt, milliseconds)"
+        " SELECT id, 1, 5 FROM webhook_deliveries"
+    )
+    with engine.connect() as connection:
+        connection.execute(deliveries, {"old": old, "young": young})
+        connection.execute(attempts)
+    retention.forget(engine, before=NOW - timedelta(days=1), keys_hours=1)
+    left = text(
+        "SELECT d.prediction_id, d.event, a.attempt FROM webhook_deliveries d"
+        " LEFT JOIN webhook_attempts a ON a.delivery_id = d.id ORDER BY d.prediction_id"
+    )
+    with engine.connect() as connection:
+        assert connection.execute(left).all() == [(old, "start", 1), (young, "completed", 1)]
