@@ -27,10 +27,16 @@ class Hold:
 
 
 def hold(headers: Headers, *, most_seconds: float) -> Hold | None:
-    """How long `Prefer` asks to wait (RFC 7240), as far as the server lets it; None when it does not ask."""
+    """How long `Prefer` asks to wait (RFC 7240), as far as the server lets it; None when it does not ask.
+
+    No longer than the client says that it reads (Replicate's newer client for Python does).
+    """
     asked = _WAIT.search(",".join(headers.getlist("prefer")))
     if asked is None:
         return None
+    patience = headers.get("x-stainless-read-timeout", "")
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", patience):
+        most_seconds = max(0.0, min(most_seconds, float(patience) - HOLD_MARGIN_SECONDS))
     if asked[1] is None:
         return Hold(most_seconds, "wait")
     seconds = min(float(asked[1]), most_seconds)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.background import BackgroundTask
 
 from api.access import Creator, Reader
 from api.auth import authenticate, credential_of
@@ -31,6 +32,7 @@ from api.schemas.predictions import (
 )
 from api.services import outputs, predictions
 from api.services.inputs import Upload
+from api.services.retries import answered, attempt_of
 from api.services.submitting import Terms, Via
 from api.urls import base_url
 from db.documents import PredictionRecord, iso, prediction_document
@@ -144,9 +146,12 @@ async def created(
     `key` is one instead of the Idempotency-Key; `via` is the deployment that it comes through.
     """
     gateway = gateway_of(request)
+    key = key or request.headers.get("idempotency-key")
+    attempt = attempt_of(request.headers, body) if key is None and not uploads else None
     held = hold(request.headers, most_seconds=gateway.settings.wait_seconds_max)
     terms = Terms(
-        key=key or request.headers.get("idempotency-key"),
+        key=key,
+        attempt=attempt,
         hold_seconds=held.seconds if held else None,
         cancel_after=cancel_after(request.headers),
         uploads=uploads,
@@ -162,7 +167,10 @@ async def created(
     headers = {"location": document["urls"]["get"]}
     if held:
         headers["preference-applied"] = held.applied
-    return Response(_encoder.encode(document), status, headers, media_type="application/json")
+    response = Response(_encoder.encode(document), status, headers, media_type="application/json")
+    if attempt is not None and not await request.is_disconnected():
+        response.background = BackgroundTask(answered, gateway.engine, principal.id, attempt)
+    return response
 
 
 def parse_filters(

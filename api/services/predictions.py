@@ -13,7 +13,7 @@ from api.backlog import BacklogFull
 from api.credentials import Principal
 from api.errors import Invalid, Unavailable
 from api.schemas.predictions import PredictionCreate
-from api.services import submitting
+from api.services import retries, submitting
 from api.services.inputs import placed
 from api.services.submitting import Terms
 from db import submissions
@@ -41,6 +41,11 @@ async def create(
     With a key that this caller has used before, the prediction that it stands for. Raises `Invalid`,
     `NotFound`, `BacklogFull`, `IdempotencyMismatch` and `Unavailable`; nothing is stored then.
     """
+    if terms.attempt is not None:
+        repeated = await retries.earlier(gateway.engine, principal.id, terms.attempt)
+        if repeated is not None:
+            return await _replay(gateway, principal, repeated, terms.hold_seconds)
+        terms = replace(terms, key=terms.attempt.key)
     version = await gateway.versions.resolve(submitting.reference(body), principal)
     values = placed(body.input, terms.uploads, version.validator) if terms.uploads else body.input
     examined = version.validator.examine(values)

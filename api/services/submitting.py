@@ -15,6 +15,7 @@ from api.logs import request_id
 from api.schemas.predictions import PredictionCreate
 from api.services.input_schema import Examined
 from api.services.inputs import Taken, Upload
+from api.services.retries import Attempt
 from api.services.versions import ResolvedVersion
 from db.documents import PredictionRecord
 from db.states import Event, Status
@@ -39,10 +40,12 @@ class Via:
 class Terms:
     """What a request says of a prediction beside its body.
 
+    `attempt` is for clients that repeat requests without a key.
     `hold_seconds` is how long the answer may wait for the end, and `cancel_after` the client's own deadline.
     """
 
     key: str | None = None
+    attempt: Attempt | None = None
     hold_seconds: float | None = None
     cancel_after: timedelta | None = None
     uploads: Sequence[Upload] = ()
