@@ -76,12 +76,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class WaitingVersion:
-    """A version with predictions waiting in a pool: its best rank there, and how long that one has waited."""
+    """A version with predictions waiting in a pool: its best rank there, and how long that one has waited.
+
+    `kept_elsewhere` tells that the pool is a deployment's, and another lane has the version loaded for it.
+    """
 
     pool: str
     version_id: str
     rank: float
     waited_seconds: float
+    kept_elsewhere: bool
 
 
 # A loose index scan over (pool, version_id, rank): as many probes as versions wait, not rows. First in the
@@ -105,7 +109,11 @@ _WAITING = text(
         ) next
     )
     SELECT f.pool, f.version_id, head.rank,
-           extract(epoch FROM clock_timestamp() - head.enqueued_at)::float8 AS waited_seconds
+           extract(epoch FROM clock_timestamp() - head.enqueued_at)::float8 AS waited_seconds,
+           d.id IS NOT NULL AND EXISTS (
+               SELECT 1 FROM lanes l
+               WHERE l.id <> :lane AND f.version_id = ANY(l.kept) AND f.version_id = ANY(l.resident)
+           ) AS kept_elsewhere
     FROM found f
     CROSS JOIN LATERAL (
         SELECT q.rank, q.enqueued_at FROM queue q
@@ -253,7 +261,7 @@ class Leases:
         parameters = {"pool": pool, "first": first, "last": last, "lane": self.lane}
         with driver(self._engine) as cursor:
             rows = cursor.execute(self._waiting_sql, parameters)
-            return [WaitingVersion(row.pool, row.version_id, row.rank, row.waited_seconds) for row in rows]
+            return [WaitingVersion(*row) for row in rows]
 
     def claim(self, pool: str, version_id: str, *, limit: int, budget: int) -> Claim:
         """Lease up to `limit` waiting predictions of one version whose costs fit `budget`, at least one."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.leases import Leases
+from db.pools import is_deployment
 from db.repositories.versions import Order, take_orders
 from model_types.errors import DeviceLost, ModelUnavailable
 from workers.residency import Residency
@@ -26,7 +27,8 @@ class Caretaker:
     """Changes one lane's residency from a thread of its own, while the lane has nothing at work.
 
     Whoever has the `floor` may load, unload and run versions. Nobody else could bring an order to this
-    lane: a bell wakes any lane of its pool. `give_up` ends the lane when its device is lost.
+    lane: a bell wakes any lane of its pool. So what waits for a version that this lane keeps for a deployment
+    is looked for here too, and `serve`d. `give_up` ends the lane when its device is lost.
     """
 
     def __init__(
@@ -35,12 +37,16 @@ class Caretaker:
         leases: Leases,
         residency: Residency,
         *,
+        pools: Sequence[str],
+        serve: Callable[[str], None],
         stopping: Callable[[], bool],
         give_up: Callable[[DeviceLost], None],
     ) -> None:
         self._engine = engine
         self._leases = leases
         self._residency = residency
+        self._pools = pools
+        self._serve = serve
         self._stopping = stopping
         self._give_up = give_up
         self._closed = threading.Event()
@@ -60,14 +66,28 @@ class Caretaker:
         orders = take_orders(self._engine, self._leases.lane)
         self._residency.kept = frozenset(order.version_id for order in orders if order.action == "keep")
         due = [order for order in orders if order.action != "keep" or self._residency.lacks(order.version_id)]
-        if not due and not self._residency.expired():
-            return
-        with self.floor:
-            for order in due:
-                if not self._stopping():
-                    self._obey(order)
-            for version_id in self._residency.expired():
-                self._residency.unload(version_id)
+        if due or self._residency.expired():
+            with self.floor:
+                for order in due:
+                    if not self._stopping():
+                        self._obey(order)
+                for version_id in self._residency.expired():
+                    self._residency.unload(version_id)
+        self._serve_kept()
+
+    def _serve_kept(self) -> None:
+        for pool in self._pools if self._residency.kept else ():
+            if not self.floor.acquire(blocking=False):
+                return
+            try:
+                kept = self._residency.kept.intersection(self._residency.held())
+                if any(
+                    is_deployment(waiting.pool) and waiting.version_id in kept
+                    for waiting in self._leases.waiting(pool)
+                ):
+                    self._serve(pool)
+            finally:
+                self.floor.release()
 
     def _obey(self, order: Order) -> None:
         try:

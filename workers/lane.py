@@ -117,9 +117,6 @@ class Lane:
             warm_up=partial(warm_up, files=files),
             tell=self._tell_availability,
         )
-        self._caretaker = Caretaker(
-            self._engine, self._leases, self._residency, stopping=stopping, give_up=self._give_up
-        )
         self._runner = Runner(
             leases=self._leases,
             residency=self._residency,
@@ -130,6 +127,15 @@ class Lane:
             stopping=stopping,
             affinity_seconds=settings.affinity_seconds,
             streams=self._streams,
+        )
+        self._caretaker = Caretaker(
+            self._engine,
+            self._leases,
+            self._residency,
+            pools=place.pools,
+            serve=self._runner.serve,
+            stopping=stopping,
+            give_up=self._give_up,
         )
         self._registered = threading.Event()
         self._closed = threading.Event()

@@ -41,6 +41,8 @@ LOOK_SECONDS = 0.5
 ARRIVAL_SHARE = 0.06
 ARRIVAL_LOOKS = 6
 MIN_PAUSE_SECONDS = 0.002
+# What waits for a version that other lanes keep loaded is left to them for so long.
+KEEPERS_SECONDS = 1.0
 UNLIMITED = 1 << 60
 # While the database is away a lane tries so often to learn what it holds.
 SETTLE_SECONDS = 0.5
@@ -231,6 +233,7 @@ class Runner:
             return batch
         waiting = self._leases.waiting(pool)
         self._looked[pool] = (time.monotonic(), waiting)
+        waiting = [version for version in waiting if not self._is_others(version)]
         while waiting:
             chosen = self._choose(waiting)
             if only is not None and chosen.version_id != only.spec.id:
@@ -318,6 +321,11 @@ class Runner:
         if self._is_late(oldest):
             return oldest
         return next(filter(self._is_loaded, versions), versions[0])
+
+    def _is_others(self, version: WaitingVersion) -> bool:
+        """Whether lanes that have it loaded may have it first, by their caretakers if no bell wakes them."""
+        is_new = version.waited_seconds < KEEPERS_SECONDS
+        return version.kept_elsewhere and is_new and not self._is_loaded(version)
 
     def _is_late(self, version: WaitingVersion) -> bool:
         return version.waited_seconds > self._affinity_seconds

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
+from db.pools import deployment_pool
 from tests.stack import wait_until
-from tests.workers.workshop import Workshop
+from tests.workers.workshop import POOL, Workshop
 from workers.caretaker import Caretaker
 
 Open = Callable[..., Workshop]
@@ -21,6 +22,8 @@ def caretaker(workshop: Workshop) -> Caretaker:
         workshop.engine,
         workshop.leases,
         workshop.residency,
+        pools=[POOL],
+        serve=workshop.runner.serve,
         stopping=lambda: workshop.stopping,
         give_up=lambda error: workshop.journal.note("give up", str(error)),
     )
@@ -88,6 +91,23 @@ def test_what_a_lane_is_to_keep_is_loaded_and_loaded_again(
     run(workshop, "UPDATE lanes SET kept = '{}'")
     keeper.tend()
     assert workshop.residency.kept == frozenset()
+
+
+def test_what_waits_for_a_kept_version_is_served_without_a_bell(open_workshop: Open) -> None:
+    workshop = open_workshop(v={}, w={})
+    run(workshop, "UPDATE lanes SET kept = '{v}'")
+    workshop.submit("deployed", pool=deployment_pool(POOL, "d"))
+    keeper = caretaker(workshop)
+    with keeper.floor:
+        workshop.residency.acquire("v")
+        keeper.tend()
+        assert workshop.batches() == []
+    keeper.tend()
+    assert workshop.batches() == [["deployed"]]
+    workshop.submit("public")
+    workshop.submit("of another version", version="w", pool=deployment_pool(POOL, "d"))
+    keeper.tend()
+    assert workshop.batches() == [["deployed"]]
 
 
 def test_what_has_expired_goes_without_anybody_asking(open_workshop: Open) -> None:

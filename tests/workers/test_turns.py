@@ -66,22 +66,22 @@ def test_a_pool_gets_no_turn_for_a_version_to_be_loaded_while_others_wait_for_lo
     assert workshop.batches() == [["public"], ["deployed"]]
 
 
+def deploy(workshop: Workshop) -> None:
+    """Deploy the version `v`, for one lane."""
+    for statement in (
+        "models (id, owner, owner_key, name, name_key) VALUES ('m', 'a', 'a', 'm', 'm')",
+        "model_versions (id, model_id, label, model_type, engine, path, input_schema, options)"
+        f" VALUES ('v', 'm', '1', '{POOL}', 'recorder', '-', '{{}}', '{{}}')",
+        "deployments (id, owner, owner_key, name, name_key, version_id, pool, hardware, min_instances,"
+        f" max_instances) VALUES ('d', 'a', 'a', 'd', 'd', 'v', '{DEPLOYED}', 'cpu', 1, 1)",
+    ):
+        workshop.rows(f"INSERT INTO {statement} RETURNING 1")
+
+
 def test_a_deployment_without_a_seat_is_passed_over(open_workshop: Open) -> None:
     workshop = open_workshop(v={"max_batch": 1})
     other = workshop.lane("other", slot=1)
-    workshop.rows(
-        "INSERT INTO models (id, owner, owner_key, name, name_key) VALUES ('m', 'a', 'a', 'm', 'm')"
-        " RETURNING 1"
-    )
-    workshop.rows(
-        "INSERT INTO model_versions (id, model_id, label, model_type, engine, path, input_schema, options)"
-        f" VALUES ('v', 'm', '1', '{POOL}', 'recorder', '-', '{{}}', '{{}}') RETURNING 1"
-    )
-    workshop.rows(
-        "INSERT INTO deployments (id, owner, owner_key, name, name_key, version_id, pool, hardware,"
-        f" min_instances, max_instances) VALUES ('d', 'a', 'a', 'd', 'd', 'v', '{DEPLOYED}', 'cpu', 0, 1)"
-        " RETURNING 1"
-    )
+    deploy(workshop)
     workshop.submit("theirs", "ours", pool=DEPLOYED)
     workshop.submit("public")
     (theirs,) = other.claim(DEPLOYED, "v", limit=1, budget=1).leases
@@ -93,3 +93,18 @@ def test_a_deployment_without_a_seat_is_passed_over(open_workshop: Open) -> None
     workshop.serve()
     assert workshop.batches()[1:] == [["theirs"], ["ours"]]
     assert workshop.rows("SELECT seats FROM lanes WHERE id = 'lane'") == [([],)]
+
+
+def test_what_another_lane_keeps_loaded_is_left_to_it_for_a_while(
+    open_workshop: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop = open_workshop(v={})
+    deploy(workshop)
+    workshop.lane("keeper", slot=1)
+    workshop.rows("UPDATE lanes SET kept = '{v}', resident = '{v}' WHERE id = 'keeper' RETURNING 1")
+    workshop.submit("deployed", pool=DEPLOYED)
+    workshop.serve()
+    assert workshop.batches() == []
+    monkeypatch.setattr("workers.runner.KEEPERS_SECONDS", 0.0)
+    workshop.serve()
+    assert workshop.batches() == [["deployed"]]
