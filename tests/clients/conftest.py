@@ -17,6 +17,8 @@ from tests.clients import environments
 
 # The suites are for the clients' own interpreters.
 collect_ignore = [*environments.PYTHONS, "node"]
+# A drawn digit, for models that see.
+PICTURE = Path(__file__).parents[2] / "examples/demo_models/digits/samples/0.png"
 _SUITE_SECONDS = 90
 _OURS = ("REPLICATE_", "PYTEST_", "PYTHON")
 
@@ -37,6 +39,7 @@ class Server:
             "REPLICATE_BASE_URL": base_url,
             "REPLICATE_POLL_INTERVAL": "0.05",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PICTURE": str(PICTURE),
         }
 
     def run(self, command: list[str | Path], base_url: str, directory: Path | None = None) -> str:

@@ -1,0 +1,103 @@
+"""Predictions by replicate 2.0, and what it makes of what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import httpx
+import pytest
+import replicate
+from replicate import AsyncReplicate, Replicate
+from replicate.exceptions import ModelError
+
+RECITAL = {"prompt": "Alice was", "max_new_tokens": 32, "temperature": 0}
+FOREVER = {"text": "", "sleep": 60, "steps": 600}
+
+
+@pytest.fixture
+def client() -> Replicate:
+    return Replicate()
+
+
+def echoed(client: Replicate, input: dict[str, Any], **options: Any) -> Any:
+    return client.predictions.create(version="demo/echo", input=input, **options)
+
+
+def test_run_gives_the_chunks_of_a_text_to_be_joined() -> None:
+    assert "beginning to" in "".join(replicate.run("demo/recital", input=RECITAL))
+
+
+def test_run_goes_on_after_the_time_to_wait_has_run_out() -> None:
+    late = {"text": "late", "sleep": 1.3, "steps": 13}
+    assert "".join(replicate.run("demo/echo", input=late, wait=1)) == "late"
+
+
+def test_async_run_gives_the_same() -> None:
+    async def said() -> str:
+        return "".join(await AsyncReplicate().run("demo/echo", input={"text": "hello"}))
+
+    assert asyncio.run(said()) == "hello"
+
+
+def test_run_raises_the_models_own_error() -> None:
+    with pytest.raises(ModelError, match="too dark to see"):
+        replicate.run("demo/echo", input={"text": "", "fail": "too dark to see"})
+
+
+def test_a_created_prediction_is_waited_for_by_the_server(client: Replicate) -> None:
+    prediction = echoed(client, {"text": "waited"}, prefer="wait=10")
+    assert (prediction.status, prediction.output) == ("succeeded", ["waited"])
+    assert prediction.metrics.total_time >= 0
+    assert prediction.urls.get == f"{os.environ['REPLICATE_BASE_URL']}/predictions/{prediction.id}"
+
+
+def test_a_prediction_waited_for_in_vain_is_still_starting(client: Replicate) -> None:
+    response = client.predictions.with_raw_response.create(
+        version="demo/echo", input=FOREVER, prefer="wait=1"
+    )
+    assert response.http_response.status_code == httpx.codes.ACCEPTED
+    assert response.headers["preference-applied"] == "wait=1"
+    prediction = response.parse()
+    assert prediction.status == "starting"
+    assert client.predictions.cancel(prediction_id=prediction.id).status == "canceled"
+
+
+def test_a_client_may_say_when_it_is_too_late(client: Replicate) -> None:
+    prediction = echoed(client, FOREVER, cancel_after="1m")
+    assert prediction.deadline > prediction.created_at
+    client.predictions.cancel(prediction_id=prediction.id)
+
+
+def test_predictions_are_listed_newest_first_and_by_time(client: Replicate) -> None:
+    first, second = (echoed(client, {"text": str(number)}) for number in range(2))
+    assert [prediction.id for prediction in client.predictions.list()][:2] == [second.id, first.id]
+    since = client.predictions.list(created_after=second.created_at, extra_query={"source": "api"})
+    assert first.id not in {prediction.id for prediction in since}
+
+
+def test_a_repeated_request_that_came_to_us_twice_is_one_prediction(client: Replicate) -> None:
+    """The client repeats what took too long, without saying that it is the same, but for its count."""
+    once = echoed(client, {"text": "only once"})
+    again = echoed(client, {"text": "only once"}, extra_headers={"x-stainless-retry-count": "1"})
+    assert again.id == once.id
+    assert echoed(client, {"text": "only once"}).id != once.id
+
+
+def test_a_base_url_without_v1_works_as_well() -> None:
+    base_url = os.environ["REPLICATE_BASE_URL"].removesuffix("/v1")
+    assert "".join(Replicate(base_url=base_url).run("demo/echo", input={"text": "bare"})) == "bare"
+
+
+@pytest.mark.parametrize(
+    ("error", "call"),
+    [
+        (replicate.UnprocessableEntityError, lambda client: client.run("demo/echo", input={"text": 5})),
+        (replicate.NotFoundError, lambda client: client.predictions.get(prediction_id="nonesuch")),
+        (replicate.AuthenticationError, lambda client: client.copy(bearer_token="wrong").account.get()),
+    ],
+)
+def test_errors_have_the_clients_classes(client: Replicate, error: type[Exception], call: Any) -> None:
+    with pytest.raises(error):
+        call(client)
