@@ -13,6 +13,7 @@ from itertools import chain, count
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
 
 from api.cache import TimedCache
 from db.tables import ModelVersion
@@ -78,7 +79,10 @@ def _output_of(model_type: str) -> Schema:
             "x-cog-array-type": "iterator",
             "x-cog-array-display": "concatenate",
         }
-    schema = TypeAdapter(info.Output).json_schema(mode="serialization")
+    try:
+        schema = TypeAdapter(info.Output).json_schema(mode="serialization")
+    except PydanticUserError:  # an installed package's type may give what JSON Schema has no words for
+        return {}
     if info.chunks == "items" and schema.get("type") == "array":
         schema["x-cog-array-type"] = "iterator"
     return schema

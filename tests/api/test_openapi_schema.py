@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -159,6 +160,15 @@ def test_a_custom_versions_own_output_goes_before_what_its_type_gives() -> None:
 
 def test_a_type_that_is_not_installed_here_gives_anything() -> None:
     version = ModelVersion(id="gone", model_type="gone", input_schema={}, output_schema=None)
+    assert output_of(version) == {"title": "Output"}
+
+
+def test_an_installed_types_output_that_nothing_can_describe_is_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    odd = replace(registry.get("echo"), name="odd", Output=Callable[[], int], chunks=None)
+    monkeypatch.setattr(registry, "get", lambda _: odd)
+    version = ModelVersion(id="odd", model_type="odd", input_schema={}, output_schema=None)
     assert output_of(version) == {"title": "Output"}
 
 
