@@ -90,18 +90,20 @@ class Follower:
         clock = asyncio.get_running_loop().time
         spoke_at = clock()
         while not self._is_gone:
+            self._has_ended = False
             state = await self._look()
-            if state is not None:
-                async for events in self._rest(state) if state.has_ended else self._so_far(state):
-                    if events:
-                        spoke_at = clock()
-                        yield events
-                if state.has_ended:
-                    return
+            if state is None:
+                await self._wait()
+                continue
+            async for events in self._rest(state) if state.has_ended else self._so_far(state):
+                if events:
+                    spoke_at = clock()
+                    yield events
+            if state.has_ended:
+                return
             if clock() - spoke_at >= KEEP_ALIVE_SECONDS:
                 spoke_at = clock()
                 yield streams.KEEP_ALIVE
-            await self._wait()
 
     async def _look(self) -> StreamState | None:
         """The prediction's row; None where it cannot be looked at now."""
@@ -117,30 +119,25 @@ class Follower:
         # What has been deleted after its time has no more to tell.
         return state or StreamState(Status.SUCCEEDED, 0, None, "", None, None)
 
-    async def _wait(self) -> None:
-        """Return when there may be news."""
+    async def _wait(self) -> bool:
+        """Return when there may be news; False when there has been no sign of them."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._woken.wait()
+        is_woken = self._woken.is_set()
         self._woken.clear()
+        return is_woken
 
     async def _so_far(self, state: StreamState) -> AsyncIterator[bytes]:
         """What a running attempt writes, until nothing has come for a moment."""
         self._turn_to(state.attempt)
-        is_heard = False
+        yield self._told_by(state)
         try:
-            async for events, is_last in self._written(state):
-                is_heard = True
+            async for events in self._written(state, waits=True):
                 yield events
-                if is_last and not self._has_ended:
-                    await self._wait()
-        except RedisError as error:
-            log.warning("a stream goes on without Redis: %s", error)
-        if is_heard:
-            # Nothing follows: a look at the row may tell why.
-            self._woken.set()
-        else:
-            yield self._told_by(state)
+        except RedisError:
+            # The process's listener has told the log of it.
+            await self._wait()
 
     async def _rest(self, state: StreamState) -> AsyncIterator[bytes]:
         """What is left of a prediction that has ended, and its end."""
@@ -148,7 +145,7 @@ class Follower:
             # What it had written is in Redis alone.
             self._turn_to(state.attempt)
             try:
-                async for events, _ in self._written(state):
+                async for events in self._written(state, waits=False):
                     yield events
             except RedisError as error:
                 log.warning("the end of a stream is lost: %s", error)
@@ -168,18 +165,28 @@ class Follower:
         self._telling = Telling(position, attempt, show=self._shown)
         self._entry = _BEGINNING
 
-    async def _written(self, state: StreamState) -> AsyncIterator[tuple[bytes, bool]]:
-        """Events of what the lane has written since the last time, until that is nothing.
+    async def _written(self, state: StreamState, *, waits: bool) -> AsyncIterator[bytes]:
+        """Events of what the lane has written since the last time.
 
-        With each whether it was the last there was by then. Raises `RedisError`.
+        With `waits`, until nothing more has come for a moment, or somebody is woken by something else.
+        Raises `RedisError`.
         """
         key, chunks = stream_key(self._id, state.attempt), _chunks(state)
-        while found := await self._gateway.redis.xrange(key, self._entry, count=BATCH_ENTRIES):
+        has_waited = False
+        while True:
             # redis-py's types tell of all that a client may be set to decode.
+            found = await self._gateway.redis.xrange(key, self._entry, count=BATCH_ENTRIES)
             entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
-            self._entry = "(" + entries[-1][0].decode()
-            events = [self._told(StreamEntry.read(fields), chunks) for _, fields in entries]
-            yield b"".join(events), len(entries) < BATCH_ENTRIES
+            if entries:
+                self._entry = "(" + entries[-1][0].decode()
+                yield b"".join([self._told(StreamEntry.read(fields), chunks) for _, fields in entries])
+            elif has_waited:
+                return
+            if len(entries) < BATCH_ENTRIES:
+                is_over = self._has_ended or self._is_gone
+                if is_over or not waits or not await self._wait():
+                    return
+                has_waited = True
 
     def _told(self, entry: StreamEntry, chunks: Chunks) -> bytes:
         if entry.event == "logs":
