@@ -186,7 +186,8 @@ async def search(gateway: Gateway, principal: Principal | None, query: str, *, l
 async def types(gateway: Gateway, principal: Principal | None) -> Sequence[TypeInfo]:
     """The types of the models that the caller may see, as far as they are installed here."""
     found = await read(gateway.engine, lambda session: models.types_of(session, viewer(principal)))
-    return [registry.get(name) for name in found if name in registry.names()]
+    known = registry.names()
+    return [registry.get(name) for name in found if name in known]
 
 
 async def by_id(gateway: Gateway, principal: Principal | None, model_id: str) -> FoundModel:

@@ -106,6 +106,10 @@ def test_models_of_a_catalog_are_registered_pulled_loaded_unloaded_and_removed(
     )
     assert not list(cache.rglob("*.safetensors"))
     assert "acme/reciter" not in operator.states()
+    with stack.client() as client:
+        client.add_model({"owner": "acme", "name": "later"})
+    assert operator.states()["acme/later"] == ("-", "-")
+    assert operator.types("rm", "acme/later", "--weights") == "acme/later is deleted.\n"
     assert stack.lanes() == [lane]
 
 
