@@ -108,7 +108,7 @@ class Job:
         if percent != self._percent:
             self._percent = percent
             bar = "#" * (percent * BAR_CHARACTERS // 100)
-            self.print(f"{percent:3d}%|{bar:<{BAR_CHARACTERS}}| {percent}/100\n")
+            self.print(f"\r{percent:3d}%|{bar:<{BAR_CHARACTERS}}| {percent}/100\n")
 
     def state(self) -> tuple[int, int]:
         """Counts that grow with its chunks and with its logs."""
@@ -126,9 +126,9 @@ class Job:
 
     def outcome(self, result: Any | Failure) -> Outcome:
         """How it ends. Who follows it has been told all of its text then."""
-        if isinstance(result, Failure):
-            self.print(result.traceback)
-        elif self._percent:
+        if isinstance(result, Failure) and result.traceback:
+            self.print(f"\r{result.traceback}")  # on a line of its own
+        elif self._percent and not isinstance(result, Failure):
             self.note_progress(1.0)
         if isinstance(result, str) and self.chunks_are == "text":
             result = self._whole(result)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import leases, outbox
+from db import leases, outbox, partials
 from db.leases import Leases, Outcome
 from db.states import Status
 from tests.db.interleaving import Sessions
@@ -52,6 +52,8 @@ OUTCOME = {"id": "0", "lane": "l", "attempt": 1, "status": "failed", "error": "e
 NOTE_PROGRESS = {"ids": ["0"] * 8, "lanes": ["l"] * 8, "attempts": [1] * 8, "shares": [0.5] * 8}
 STARTED = {"ids": ["0"] * 8}
 NEWS = {"ids": ["0"] * 8, "attempts": [1] * 8, "events": ["output"] * 8}
+PARTIAL = {"id": "0", "lane": "l", "attempt": 1, "output": "1", "logs": ""}
+PARTIALS = {"partials": json.dumps([PARTIAL] * 8)}
 FINISH = {"outcomes": json.dumps([OUTCOME] * 8), "lanes": ["l"]}
 
 
@@ -63,10 +65,11 @@ FINISH = {"outcomes": json.dumps([OUTCOME] * 8), "lanes": ["l"]}
         (leases._CLAIM, CLAIM, "ix_queue_order"),
         (leases._FINISH, FINISH, "pk_queue"),
         (leases._NOTE_PROGRESS, NOTE_PROGRESS, "pk_queue"),
+        (partials._NOTE, PARTIALS, "pk_queue"),
         (outbox._START, STARTED, "pk_queue"),
         (outbox._PARTIAL, NEWS, "pk_queue"),
     ],
-    ids=["waiting", "claim", "finish", "progress", "started", "news"],
+    ids=["waiting", "claim", "finish", "progress", "partials", "started", "news"],
 )
 def test_lanes_read_a_long_queue_by_its_indexes_only(
     long_queue: Sessions, statement: Any, parameters: dict[str, Any], index: str, mode: str
