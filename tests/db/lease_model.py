@@ -182,5 +182,6 @@ class QueueModel:
         entry = self.entries.pop(identifier)
         assert identifier not in self.ended
         self.ended[identifier] = End(status, entry.attempt, output, failure)
-        if entry.submission.webhook is not None:
+        wanted = entry.submission.webhook_events
+        if entry.submission.webhook is not None and (wanted is None or "completed" in wanted):
             self.webhooks[identifier] = entry.submission.webhook

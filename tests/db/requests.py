@@ -25,6 +25,7 @@ class Request:
     body: str = "x"
     key: str | None = None
     webhook: str | None = None
+    webhook_events: tuple[str, ...] | None = None
     late: bool = False
     overdue: bool = False
 
@@ -38,6 +39,7 @@ class Request:
             input=f'"{self.body}"',
             created_at=datetime.now(UTC),
             webhook=self.webhook,
+            webhook_events=self.webhook_events,
             cost=self.cost,
             priority=self.priority,
             deadline_seconds=-1.0 if self.late else None,
@@ -57,6 +59,7 @@ REQUESTS = st.lists(
         body=st.sampled_from(["x", "y"]),
         key=st.sampled_from([None, None, None, "k1", "k2"]),
         webhook=st.sampled_from([None, "http://receiver/"]),
+        webhook_events=st.sampled_from([None, None, (), ("start", "completed")]),
         late=st.sampled_from([False] * 7 + [True]),
     ),
     min_size=2,

@@ -58,8 +58,8 @@ class LeaseMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world.observer.execute(
-            "TRUNCATE queue, predictions, webhook_deliveries, idempotency_keys, lanes, lane_orders,"
-            " owner_clocks, pool_clocks"
+            "TRUNCATE queue, predictions, webhook_deliveries, webhook_attempts, idempotency_keys, lanes,"
+            " lane_orders, owner_clocks, pool_clocks"
         )
         self.model = QueueModel()
         self.numbers = count()
