@@ -58,7 +58,7 @@ def decoded(value: BaseModel) -> BaseModel:
 
 def schema_of(case: Case) -> dict[str, Any]:
     info = registry.get(case.spec.model_type)
-    return custom.input_schema(case.spec.path) if info.own_schemas else info.input_schema()
+    return custom.schemas(case.spec.path)["input_schema"] if info.own_schemas else info.input_schema()
 
 
 def joined(engine: ModelType, batch: list[Any]) -> Session:
