@@ -77,12 +77,11 @@ def test_predictions_are_listed_newest_first_and_by_time(client: Replicate) -> N
     assert first.id not in {prediction.id for prediction in since}
 
 
-def test_a_repeated_request_that_came_to_us_twice_is_one_prediction(client: Replicate) -> None:
-    """The client repeats what took too long, without saying that it is the same, but for its count."""
-    once = echoed(client, {"text": "only once"})
-    again = echoed(client, {"text": "only once"}, extra_headers={"x-stainless-retry-count": "1"})
-    assert again.id == once.id
-    assert echoed(client, {"text": "only once"}).id != once.id
+def test_a_client_with_little_patience_makes_one_prediction(client: Replicate) -> None:
+    """It repeats what takes longer than its time-out, with no key by which to know the request again."""
+    slow = {"text": "only once", "sleep": 1.5, "steps": 15}
+    assert "".join(client.copy(timeout=1.0).run("demo/echo", input=slow)) == "only once"
+    assert [prediction.input for prediction in client.predictions.list()].count(slow) == 1
 
 
 def test_a_base_url_without_v1_works_as_well() -> None:
