@@ -41,7 +41,7 @@ class GatewaySettings(InputSettings):
         None, description="Who may register: open, invite, closed; by default open on loopback, else closed."
     )
     model_creation: Literal["admins", "users"] = Field(
-        "admins", description="Who may register models: admins or users."
+        "admins", description="Who may register and deploy models: admins or users."
     )
 
     rate_limit_create: str = Field("6000/minute", description="Per caller: what changes something.")

@@ -14,6 +14,7 @@ _POOLS_IN_USE = text(
     SELECT pool FROM (SELECT DISTINCT model_type AS pool FROM model_versions) AS known
     WHERE EXISTS (SELECT 1 FROM models m JOIN model_versions v ON v.id = m.latest_version_id
                   WHERE v.model_type = known.pool)
+       OR EXISTS (SELECT 1 FROM deployments d WHERE split_part(d.pool, '@', 1) = known.pool)
        OR EXISTS (SELECT 1 FROM queue q WHERE q.pool = known.pool)
     ORDER BY pool
     """
@@ -21,7 +22,7 @@ _POOLS_IN_USE = text(
 
 
 async def pools_in_use(session: AsyncSession) -> list[str]:
-    """The pools that serve some model's latest version, or in which a prediction waits."""
+    """The pools that serve some model's latest version or a deployment, or in which a prediction waits."""
     return list(await session.scalars(_POOLS_IN_USE))
 
 
