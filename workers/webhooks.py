@@ -37,9 +37,12 @@ RETRY_SECONDS = (5.0, 30.0, 120.0, 600.0, 3600.0, 3 * 3600.0, 6 * 3600.0, 12 * 3
 JITTER = 0.2
 RETRY_AFTER_MAX_SECONDS = 3600.0
 
-THREADS = 16
+# They mostly wait: so many that a dozen dead receivers leave some for all others.
+THREADS = 64
 # A receiver that is slow to answer holds so many threads at most; the others are for the others.
 THREADS_PER_RECEIVER = 4
+# Whoever looks for what is due does so once for itself, and once for all who have asked meanwhile.
+LOOKS = 2
 # Longer than any attempt takes, name resolution included; when it has passed, another attempt begins.
 DELIVERY_LEASE_SECONDS = 60.0
 
@@ -66,7 +69,7 @@ class Deliverer:
         self._stream_urls = stream_urls
         self._retry_seconds = retry_seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
-        # Held by whoever looks for what is due; `_asked` has them look once more.
+        # Held by whoever looks for what is due.
         self._looking = threading.Lock()
         self._asked = False
         self._counting = threading.Lock()
@@ -76,12 +79,13 @@ class Deliverer:
     def run_due(self) -> int:
         """Begin with what is due, as far as threads are free; returns how many. Waits for none of them.
 
-        A thread that has delivered looks for more by itself, so calling this now and then is enough. Those
-        that ask while one looks share its next look.
+        A thread that has delivered looks for more by itself, so calling this now and then is enough.
         """
         begun = 0
         self._asked = True
-        while self._asked and self._looking.acquire(blocking=False):
+        for _ in range(LOOKS):
+            if not (self._asked and self._looking.acquire(blocking=False)):
+                break
             try:
                 self._asked = False
                 begun += self._begin()
@@ -137,10 +141,8 @@ class Deliverer:
             outbox.delivered(self._engine, delivery, attempt)
             return
         wait = self._retry_seconds_after(delivery, attempt)
-        if wait is None:
-            logger.warning(
-                "webhook %s of %s given up: %s", delivery.event, delivery.prediction_id, attempt.error
-            )
+        if wait is None and delivery.event == Event.COMPLETED:
+            logger.warning("webhook of %s given up: %s", delivery.prediction_id, attempt.error)
         outbox.failed(self._engine, delivery, attempt, retry_seconds=wait)
 
     def _attempt(self, delivery: Delivery, prediction: PredictionRecord | None) -> Attempt:

@@ -197,7 +197,7 @@ def test_a_receiver_that_is_gone_hears_no_more_of_this_prediction_unless_asked_t
 
 
 def test_of_many_predictions_each_is_told_in_order_and_one_at_a_time(sender: Sender) -> None:
-    """Sixteen threads deliver, four to each receiver."""
+    """Four threads deliver at the same time."""
     heard: dict[str, list[str]] = defaultdict(list)
     under_way, at_once = set[str](), set[str]()
     lock = threading.Lock()

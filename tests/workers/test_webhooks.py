@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -165,23 +166,25 @@ def test_a_redirect_to_the_metadata_service_is_a_failure(
     assert noted(engine, prediction_id).last_error == expected
 
 
-def test_a_slow_receiver_does_not_delay_another(engine: Engine, finish: Callable[..., list[str]]) -> None:
+def test_slow_receivers_do_not_delay_another(engine: Engine, finish: Callable[..., list[str]]) -> None:
     released = threading.Event()
 
     def stall(handler: BaseHTTPRequestHandler, number: int) -> None:
         released.wait(30)
         answer(200)(handler, number)
 
-    with receiver(stall) as slow, receiver(answer(200)) as quick, delivering(engine):
+    with ExitStack() as receivers, delivering(engine):
+        slow = [receivers.enter_context(receiver(stall)) for _ in range(6)]
+        quick = receivers.enter_context(receiver(answer(200)))
         try:
-            of_the_slow = finish(*[slow.url] * 40)
-            of_the_quick = finish(*[quick.url] * 40)
-            wait_until(lambda: len(quick.requests) == len(of_the_quick))
-            assert len(slow.requests) == THREADS_PER_RECEIVER
+            of_the_slow = finish(*[one.url for one in slow] * 6)
+            finish(*[quick.url] * 40)
+            wait_until(lambda: len(quick.requests) == 40)
+            assert {len(one.requests) for one in slow} == {THREADS_PER_RECEIVER}
         finally:
             released.set()
         wait_until(lambda: all(settled(engine, one)() for one in of_the_slow))
-    assert len(slow.requests) == 40
+    assert {len(one.requests) for one in slow} == {6}
 
 
 def test_an_attempt_that_died_with_its_steward_is_made_again(sender: Sender) -> None:
