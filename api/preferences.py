@@ -26,7 +26,7 @@ class Hold:
     applied: str
 
 
-def hold(headers: Headers, *, most_seconds: float) -> Hold | None:
+def hold(headers: Headers, most_seconds: float) -> Hold | None:
     """How long `Prefer` asks to wait (RFC 7240), as far as the server lets it; None when it does not ask.
 
     No longer than the client says that it reads (Replicate's newer client for Python does).

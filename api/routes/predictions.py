@@ -146,14 +146,18 @@ async def created(
     `key` is one instead of the Idempotency-Key; `via` is the deployment that it comes through.
     """
     gateway = gateway_of(request)
-    key = key or request.headers.get("idempotency-key")
-    attempt = attempt_of(request.headers, body) if key is None and not uploads else None
-    held = hold(request.headers, most_seconds=gateway.settings.wait_seconds_max)
+    # One look for headers that most requests do not have.
+    given = dict(request.headers.raw)
+    if key is None and b"idempotency-key" in given:
+        key = given[b"idempotency-key"].decode("latin-1")
+    held = hold(request.headers, gateway.settings.wait_seconds_max) if b"prefer" in given else None
+    counts = b"x-stainless-retry-count" in given and key is None and not uploads
+    attempt = attempt_of(request.headers, body) if counts else None
     terms = Terms(
         key=key,
         attempt=attempt,
         hold_seconds=held.seconds if held else None,
-        cancel_after=cancel_after(request.headers),
+        cancel_after=cancel_after(request.headers) if b"cancel-after" in given else None,
         uploads=uploads,
         via=via,
     )

@@ -149,8 +149,9 @@ def _events(body: PredictionCreate) -> Sequence[Event] | None:
     """What the webhook hears of; None for everything, which is what an empty filter lets through."""
     if body.webhook_completed is not None:
         return [Event.COMPLETED]
-    chosen = set(body.webhook_events_filter or ())
-    return [event for event in Event if event in chosen] or None
+    if not body.webhook_events_filter:
+        return None
+    return [event for event in Event if event in body.webhook_events_filter]
 
 
 def _streams(body: PredictionCreate, version: ResolvedVersion) -> bool:

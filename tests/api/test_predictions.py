@@ -142,11 +142,8 @@ async def test_the_description_of_the_api_names_the_body_and_both_answers(served
     body = create["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == set(PredictionCreate.__struct_fields__)
     assert {"201", "202"} <= create["responses"].keys()
-    assert {parameter["name"] for parameter in create["parameters"]} == {
-        "Prefer",
-        "Idempotency-Key",
-        "Cancel-After",
-    }
+    parameters = {parameter["name"] for parameter in create["parameters"]}
+    assert {"Prefer", "Idempotency-Key", "Cancel-After"} <= parameters
 
 
 async def test_a_model_that_is_gone_leaves_its_predictions_readable(served: Served) -> None:

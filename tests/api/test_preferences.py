@@ -40,15 +40,15 @@ def headers(name: str, *values: str) -> Headers:
     ],
 )
 def test_the_preference_to_wait_is_read_as_http_has_it(prefer: list[str], held: Hold | None) -> None:
-    assert hold(headers("prefer", *prefer), most_seconds=55) == held
+    assert hold(headers("prefer", *prefer), 55) == held
 
 
 def test_nobody_is_held_for_longer_than_they_read() -> None:
     asked = Headers({"prefer": "wait", "x-stainless-read-timeout": "10.0"})
-    assert hold(asked, most_seconds=55) == Hold(9.7, "wait")
+    assert hold(asked, 55) == Hold(9.7, "wait")
     for unclear in ("", "None", "inf"):
         asked = Headers({"prefer": "wait", "x-stainless-read-timeout": unclear})
-        assert hold(asked, most_seconds=55) == Hold(55, "wait")
+        assert hold(asked, 55) == Hold(55, "wait")
 
 
 @pytest.mark.parametrize(
