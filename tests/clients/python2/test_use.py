@@ -24,7 +24,7 @@ def test_streaming_gives_the_text_piece_by_piece() -> None:
 
 
 def test_streaming_gives_what_there_is_while_the_model_goes_on() -> None:
-    said = replicate.use("demo/echo", streaming=True)(text="one two three", sleep=2.5, steps=5)
+    said = replicate.use("demo/echo", streaming=True)(text="one two three", sleep=1.2, steps=3)
     assert "".join(said) == "one two three"
 
 
