@@ -8,13 +8,13 @@ from db.states import FailureCode, Status
 # Whose own deadline (Cancel-After) has passed has called it off; the server's is a failure.
 _EXPIRE = ending(
     """
-    DELETE FROM queue q USING predictions own
-    WHERE own.id = q.id AND q.id IN (
+    DELETE FROM queue q WHERE id IN (
         SELECT id FROM queue WHERE deadline_at < now() ORDER BY deadline_at LIMIT :limit
         FOR UPDATE SKIP LOCKED
     )
     RETURNING q.id, q.attempt, q.claimed_at, q.waiter,
-              CASE WHEN own.deadline_at < now() THEN :canceled ELSE :failed END AS status,
+              CASE WHEN (SELECT p.deadline_at FROM predictions p WHERE p.id = q.id) < now()
+                   THEN :canceled ELSE :failed END AS status,
               CAST(NULL AS json) AS output, CAST(:error AS text) AS error, CAST(:failure AS text) AS failure,
               CAST(NULL AS text) AS logs
     """
