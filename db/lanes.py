@@ -139,14 +139,15 @@ _WAITING_POOLS = text(
         SELECT (SELECT q.pool FROM queue q WHERE q.pool > p.pool ORDER BY q.pool LIMIT 1)
         FROM pools p WHERE p.pool IS NOT NULL
     )
-    SELECT p.pool FROM pools p
+    SELECT p.pool FROM pools p LEFT JOIN deployments d USING (pool)
     WHERE EXISTS (SELECT 1 FROM queue q WHERE q.pool = p.pool AND q.lane IS NULL)
+      AND (d.id IS NULL OR d.max_instances > (SELECT count(*) FROM lanes l WHERE p.pool = ANY(l.seats)))
     """
 )
 
 
 def waiting_pools(engine: Engine) -> list[str]:
-    """The pools in which at least one prediction waits for a lane."""
+    """The pools in which at least one prediction waits for a lane, and deployments' if one may come."""
     with engine.connect() as connection:
         return list(connection.scalars(_WAITING_POOLS))
 

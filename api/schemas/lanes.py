@@ -19,6 +19,7 @@ class Lane(BaseModel):
     pools: list[str] = Field(description="The model types that it serves.")
     device: str = Field(description="cpu, cuda or mps; empty where the one that it should have is missing.")
     versions: list[str] = Field(description="The ids of those in its memory, the least recently used first.")
+    kept: list[str] = Field(description="The ids of those that it keeps for deployments.")
     finished: int = Field(description="How many predictions it has finished.")
     started_at: Moment
     last_seen: Moment
@@ -32,6 +33,7 @@ class Lane(BaseModel):
             pools=row.pools,
             device=row.device,
             versions=row.resident,
+            kept=row.kept,
             finished=row.finished,
             started_at=row.started_at,
             last_seen=row.last_seen,

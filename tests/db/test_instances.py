@@ -103,6 +103,18 @@ def test_a_paused_deployment_waits_and_others_do_not(world: Sessions) -> None:
     assert claim(lane) == 0
 
 
+def test_the_steward_rings_for_a_deployment_only_while_a_lane_may_come(world: Sessions) -> None:
+    deploy(world, most=1)
+    submit_to(world, DEPLOYED, 2)
+    lane = world.lane()
+    assert lanes.waiting_pools(world.engine) == [DEPLOYED]
+    assert claim(lane) == 1
+    assert lanes.waiting_pools(world.engine) == []
+    lane.release()
+    lane.leave_seats()
+    assert lanes.waiting_pools(world.engine) == [DEPLOYED]
+
+
 def test_a_change_to_fewer_lanes_binds_those_at_work_too(world: Sessions) -> None:
     deploy(world, most=1)
     submit_to(world, DEPLOYED, 2)
