@@ -46,6 +46,7 @@ class Gateway:
     passwords: Passwords
     limiter: Limiter
     versions: Versions
+    bells: GatewayBells
     intake: Intake
     backlog: Backlog
     waiting: Waiting
@@ -96,6 +97,7 @@ async def open_gateway(
             passwords=Passwords(),
             limiter=Limiter(settings, redis.connection_pool),
             versions=Versions(engine),
+            bells=bells,
             intake=intake,
             backlog=backlog,
             waiting=waiting,

@@ -196,16 +196,30 @@ _WATCH = text(
     SET waiter = CASE WHEN :waiter = ANY(string_to_array(waiter, ',')) THEN waiter
                       ELSE concat_ws(',', waiter, CAST(:waiter AS text)) END,
         listened = listened OR :listens
-    WHERE id = :id RETURNING id
+    WHERE id = :id
+    RETURNING pool, lane IS NOT NULL AS is_claimed, set_config('synchronous_commit', 'off', true)
     """
 )
 
 
-async def watch(engine: AsyncEngine, prediction_id: str, *, waiter: str, listens: bool = False) -> bool:
-    """Ask that the end of a queued prediction be published on `waiter` too; False when it has ended already.
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A prediction in the queue. Claims pass over a row that is being written, so unless it `is_claimed`
+    a lane may have come for nothing meanwhile: ring for its pool again.
+    """
+
+    pool: str
+    is_claimed: bool
+
+
+async def watch(
+    engine: AsyncEngine, prediction_id: str, *, waiter: str, listens: bool = False
+) -> Watched | None:
+    """Ask that the end of a prediction be published on `waiter` too; None when it has ended already.
 
     With `listens`, its lane tells each chunk at once.
     """
     parameters = {"id": prediction_id, "waiter": waiter, "listens": listens}
     async with engine.connect() as connection:
-        return (await connection.execute(_WATCH, parameters)).first() is not None
+        row = (await connection.execute(_WATCH, parameters)).first()
+    return None if row is None else Watched(row.pool, row.is_claimed)

@@ -155,6 +155,8 @@ async def _replay(
         if record.status in TERMINAL:
             # An end is durable, with all before it.
             return record
+        if watched and not watched.is_claimed:
+            gateway.bells.ring([watched.pool])
         if watched and hold_seconds is not None:
             return await _awaited(gateway, principal, record, future, hold_seconds)
         await gateway.intake.settle()

@@ -110,8 +110,10 @@ class Follower:
         engine, channel = self._gateway.engine, self._gateway.waiting.channel
         try:
             if not self._is_watched:
-                await submissions.watch(engine, self._id, waiter=channel, listens=True)
+                watched = await submissions.watch(engine, self._id, waiter=channel, listens=True)
                 self._is_watched = True
+                if watched is not None and not watched.is_claimed:
+                    self._gateway.bells.ring([watched.pool])
             state = await read(engine, lambda session: state_of(session, self._id))
         except SQLAlchemyError as error:
             log.warning("the row of a stream cannot be looked at now: %s", error)

@@ -174,6 +174,23 @@ async def test_another_attempt_goes_on_where_the_first_one_was_if_it_says_the_sa
         ]
 
 
+async def test_a_lane_that_came_while_the_row_was_written_is_called_again(scene: Scene) -> None:
+    async with Redis.from_url(scene.redis_url) as client:
+        await scene.write(("output", "hello"))
+
+        async def bells_after_following() -> int:
+            await scene.served.gateway.bells.close()
+            await client.delete("echo")
+            async with following(scene.http, scene.made) as listener:
+                await anext(listener.read())
+            await scene.served.gateway.bells.close()
+            return int(await client.llen("echo"))
+
+        assert await bells_after_following() == 1
+        await scene.lane.claim()
+        assert await bells_after_following() == 0
+
+
 async def test_polls_show_what_there_is_so_far_of_the_present_attempt(scene: Scene) -> None:
     leases = await scene.lane.claim()
     await scene.tell_partly("hel", "one\n")
