@@ -19,6 +19,7 @@ from model_types.image_to_text.schema import Input
 from model_types.text_generation.rows import Row
 from model_types.text_generation.sampling import RowSampler
 from model_types.text_generation.stopping import RowStopping, cut
+from model_types.text_generation.telling import RowTelling
 
 UNASKED = "Describe this image."
 
@@ -74,6 +75,9 @@ class BatchAnswers(Family[MoondreamRow]):
         samplers = LogitsProcessorList()
         if not all(row.takes_scores_as_they_are for row in rows):
             samplers.append(RowSampler(rows, 0, device))
+        # It embeds the prompts itself: what `generate` counts are the tokens that it writes.
+        stopping = RowStopping(rows, 0, self._tokenizer, device)
+        telling = RowTelling(rows, 0, self._decode, (), device)
         answers = self.model.batch_answer(
             images=[row.picture for row in rows],
             prompts=[row.question for row in rows],
@@ -81,10 +85,12 @@ class BatchAnswers(Family[MoondreamRow]):
             max_new_tokens=max(row.max_new_tokens for row in rows),
             do_sample=False,
             logits_processor=samplers,
-            # It embeds the prompts itself: what `generate` counts are the tokens that it writes.
-            stopping_criteria=StoppingCriteriaList([RowStopping(rows, 0, self._tokenizer, device)]),
+            stopping_criteria=StoppingCriteriaList([stopping, telling]),
         )
         return [cut(answer, row.stop).strip() for answer, row in zip(answers, rows, strict=True)]
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
 
 class Queries(Family[MoondreamRow]):

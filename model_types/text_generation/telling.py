@@ -14,7 +14,7 @@ from model_types.text_generation.rows import Row
 # What a decoder makes of bytes that are no character, or not yet one.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # So many tokens are decoded again with each new one, at most, before the older half of them is left behind.
-WINDOW_TOKENS = 32
+WINDOW_TOKENS = 16
 # So many tokens without a whole character at the end are no text: their row tells no more.
 MAX_BROKEN_TOKENS = 64
 

@@ -96,6 +96,17 @@ def test_limits_stops_and_seeds_are_each_row_s_own(moondream: Moondream) -> None
     assert len(set(run(moondream, *({**sampled, "seed": seed} for seed in range(6))))) > 1
 
 
+def test_an_answer_is_told_while_it_is_written(moondream: Moondream) -> None:
+    session = moondream.session()
+    for key, colour in (("0", "blue"), ("1", "red")):
+        session.add(key, moondream.prepare(asked(colour, stop="thing" if colour == "red" else None)))
+    heard: list[tuple[str, str]] = []
+    session.listen("0", lambda _, chunk: heard.append(("0", chunk)))
+    session.listen("1", lambda _, chunk: heard.append(("1", chunk)))
+    assert session.step() == {"0": "a blue thing", "1": "a red"}
+    assert heard == [("0", "a"), ("1", "a"), ("0", " blue"), ("1", " red"), ("0", " thing")]
+
+
 def test_what_has_been_cancelled_stops_at_the_next_token(moondream: Moondream) -> None:
     cancelled, other = moondream.prepare(asked("red")), moondream.prepare(asked("blue"))
     moondream.cancel(cancelled)
