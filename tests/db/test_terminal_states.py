@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from db import deadlines, submissions
+from db import deadlines, outbox, submissions
 from db.leases import Lease, Leases, Outcome
 from db.states import Status
 from tests.db.interleaving import Sessions
@@ -73,3 +73,28 @@ def test_a_deadline_of_the_clients_own_cancels_and_the_servers_fails(world: Sess
     late, overdue = world.submit(Request(late=True), Request(overdue=True))
     ended = {one.id: (one.status, one.failure) for one in deadlines.expire(world.engine)}
     assert ended == {late: ("failed", "deadline_exceeded"), overdue: ("canceled", "deadline_exceeded")}
+
+
+def test_nothing_more_is_told_of_what_is_about_to_end(world: Sessions) -> None:
+    lane = world.lane()
+    world.submit(Request(webhook="http://receiver/"))
+    (lease,) = lane.claim(POOL, VERSIONS[0], limit=1, budget=1).leases
+    world.open.begin()
+    Leases(world.open.engine, lease.lane).finish([Outcome(lease, Status.SUCCEEDED, output='"the end"')])
+    outbox.note_started(world.engine, [lease.id])
+    outbox.note_partial(world.engine, [(lease.id, lease.attempt, ["output", "logs"])])
+    world.open.end(commit=True)
+    assert world.rows("SELECT event FROM webhook_deliveries") == [("completed",)]
+
+
+def test_an_end_waits_for_news_that_is_being_written(world: Sessions) -> None:
+    lane = world.lane()
+    world.submit(Request(webhook="http://receiver/"))
+    (lease,) = lane.claim(POOL, VERSIONS[0], limit=1, budget=1).leases
+    world.open.begin()
+    outbox.note_partial(world.open.engine, [(lease.id, lease.attempt, ["output"])])
+    world.beside(
+        lambda: lane.finish([Outcome(lease, Status.SUCCEEDED, output='"the end"')]),
+        when_blocked=lambda: world.open.end(commit=True),
+    )
+    assert world.rows("SELECT event FROM webhook_deliveries ORDER BY id") == [("output",), ("completed",)]
