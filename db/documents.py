@@ -85,7 +85,7 @@ def prediction_document(
     where no lane had begun; `model` is the model's id once the model is deleted, since clients expect a word.
     """
     here = f"{base_url}/v1/predictions/{record.id}"
-    document = {
+    return {
         "id": record.id,
         "status": record.status,
         "model_id": record.model_id,
@@ -109,17 +109,22 @@ def prediction_document(
             "web": f"{base_url}/p/{record.id}",
             "stream": stream_urls.url(base_url, record.id),
         },
+        **_where_it_applies(record),
     }
+
+
+def _where_it_applies(record: PredictionRecord) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
     if record.progress is not None:
-        document["progress"] = record.progress
+        shown["progress"] = record.progress
     if record.deployment is not None:
-        document["deployment"] = record.deployment
+        shown["deployment"] = record.deployment
     if record.deadline_at is not None:
-        document["deadline"] = iso(record.deadline_at)
+        shown["deadline"] = iso(record.deadline_at)
     if record.webhook is not None:
-        document["webhook"] = record.webhook
-        document["webhook_events_filter"] = list(record.webhook_events or Event)
-    return document
+        shown["webhook"] = record.webhook
+        shown["webhook_events_filter"] = list(record.webhook_events or Event)
+    return shown
 
 
 def iso(moment: datetime | None) -> str | None:

@@ -21,7 +21,7 @@ from api.gateway import gateway_of
 from api.limits import RouteClass, limit
 from api.pages import MAX_LIMIT, CursorQuery, LimitQuery, page
 from api.places import Place
-from api.preferences import cancel_after, hold
+from api.preferences import Hold, cancel_after, hold
 from api.schemas.predictions import (
     CREATE_OF_MODEL_SCHEMA,
     CREATE_SCHEMA,
@@ -146,21 +146,8 @@ async def created(
     `key` is one instead of the Idempotency-Key; `via` is the deployment that it comes through.
     """
     gateway = gateway_of(request)
-    # One look for headers that most requests do not have.
-    given = dict(request.headers.raw)
-    if key is None and b"idempotency-key" in given:
-        key = given[b"idempotency-key"].decode("latin-1")
-    held = hold(request.headers, gateway.settings.wait_seconds_max) if b"prefer" in given else None
-    counts = b"x-stainless-retry-count" in given and key is None and not uploads
-    attempt = attempt_of(request.headers, body) if counts else None
-    terms = Terms(
-        key=key,
-        attempt=attempt,
-        hold_seconds=held.seconds if held else None,
-        cancel_after=cancel_after(request.headers) if b"cancel-after" in given else None,
-        uploads=uploads,
-        via=via,
-    )
+    held = hold(request.headers, gateway.settings.wait_seconds_max) if "prefer" in request.headers else None
+    terms = _terms(request, body, held, uploads, key, via)
     record = await predictions.create(gateway, principal, body, terms)
     status = 202 if held and record.completed_at is None else 201
     if status == 202:
@@ -172,9 +159,32 @@ async def created(
     if held:
         headers["preference-applied"] = held.applied
     response = Response(_encoder.encode(document), status, headers, media_type="application/json")
-    if attempt is not None and not await request.is_disconnected():
-        response.background = BackgroundTask(answered, gateway.engine, principal.id, attempt)
+    if terms.attempt is not None and not await request.is_disconnected():
+        response.background = BackgroundTask(answered, gateway.engine, principal.id, terms.attempt)
     return response
+
+
+def _terms(
+    request: Request,
+    body: PredictionCreate,
+    held: Hold | None,
+    uploads: Sequence[Upload],
+    key: str | None,
+    via: Via | None,
+) -> Terms:
+    # One look for headers that most requests lack.
+    given = dict(request.headers.raw)
+    if key is None and b"idempotency-key" in given:
+        key = given[b"idempotency-key"].decode("latin-1")
+    counts = b"x-stainless-retry-count" in given and key is None and not uploads
+    return Terms(
+        key=key,
+        attempt=attempt_of(request.headers, body) if counts else None,
+        hold_seconds=held.seconds if held else None,
+        cancel_after=cancel_after(request.headers) if b"cancel-after" in given else None,
+        uploads=uploads,
+        via=via,
+    )
 
 
 def parse_filters(
