@@ -38,6 +38,9 @@ M = TypeVar("M", ModelRow, FoundModel)
 MAX_OPTIONS_BYTES = 64 * 1024
 MAX_WORDS = 10
 
+# Who gives any of these means a version. Replicate's clients give models a hardware.
+_OF_VERSIONS = set(ModelCreate.model_fields) - set(Profile.model_fields) - {"name", "owner", "hardware"}
+
 
 class ModelInUse(Conflict):
     """Predictions wait for it or run, or a deployment runs it; it can be deleted when they are gone."""
@@ -104,10 +107,11 @@ def _owner(gateway: Gateway, principal: Principal, body: ModelCreate) -> str:
 
 def _version(owner: str, body: ModelCreate) -> NewVersion | None:
     """What is to be stored, checked. Its id is the digest of its content, so equal content is one version."""
-    if body.model_type is None and body.model_path is None:
+    if not _OF_VERSIONS & body.model_fields_set:
         return None
     if body.model_type is None or body.model_path is None:
-        raise Invalid([("model_path" if body.model_type else "model_type", "is required")])
+        needed = {"model_type": body.model_type, "model_path": body.model_path}
+        raise Invalid([(field, "is required") for field, value in needed.items() if value is None])
     info = _type_info(body.model_type)
     engine = body.engine or info.default_engine
     if engine not in info.engines:

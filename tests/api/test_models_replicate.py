@@ -103,6 +103,7 @@ async def test_a_model_may_exist_before_its_first_version(served: Served) -> Non
     [
         ({"model_type": "echo"}, "model_path"),
         ({"model_path": "-"}, "model_type"),
+        ({"model_path": "-", "engine": "builtin"}, "model_type"),
         ({"model_type": "echo", "model_path": "-", "output_schema": {}}, "output_schema"),
         (CUSTOM | {"output_schema": {"type": 1}}, "output_schema.type"),
         ({"github_url": "javascript:1"}, "github_url"),
