@@ -94,13 +94,13 @@ class Follower:
             state = await self._look()
             if state is None:
                 await self._wait()
-                continue
-            async for events in self._rest(state) if state.has_ended else self._so_far(state):
-                if events:
-                    spoke_at = clock()
-                    yield events
-            if state.has_ended:
-                return
+            else:
+                async for events in self._rest(state) if state.has_ended else self._so_far(state):
+                    if events:
+                        spoke_at = clock()
+                        yield events
+                if state.has_ended:
+                    return
             if clock() - spoke_at >= KEEP_ALIVE_SECONDS:
                 spoke_at = clock()
                 yield streams.KEEP_ALIVE
@@ -150,7 +150,7 @@ class Follower:
                 async for events in self._written(state, waits=False):
                     yield events
             except RedisError as error:
-                log.warning("the end of a stream is lost: %s", error)
+                log.warning("what was written before a failure is lost to a reader: %s", error)
         yield self._told_by(state)
         position = self._telling.position
         if state.status == Status.FAILED:

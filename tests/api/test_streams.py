@@ -174,6 +174,21 @@ async def test_another_attempt_goes_on_where_the_first_one_was_if_it_says_the_sa
         ]
 
 
+async def test_an_end_is_heard_at_once_at_every_gateway(scene: Scene, serve: Serve) -> None:
+    async with (
+        serve() as another,
+        listening(another) as elsewhere,
+        following(scene.http, scene.made) as here,
+        following(elsewhere, scene.made) as there,
+    ):
+        await until_queued(scene.served, which="waiter LIKE '%,%'")
+        began = time.monotonic()
+        await cancel(scene.served, scene.root, scene.id)
+        for listener in (here, there):
+            assert [event.data for event in await listener.rest()] == ['{"reason":"canceled"}']
+        assert time.monotonic() - began < streams.LOOK_SECONDS / 2
+
+
 async def test_a_lane_that_came_while_the_row_was_written_is_called_again(scene: Scene) -> None:
     async with Redis.from_url(scene.redis_url) as client:
         await scene.write(("output", "hello"))
