@@ -67,11 +67,11 @@ class Places:
             self._anchors.setdefault(pool, line)
 
     def of(self, pool: str, rank: float) -> Place | None:
-        """The place of this rank as of the last look; None where nobody has looked."""
-        line = self._lines.get(pool)
-        if line is None:
+        """The place of this rank as of the last look; None where nobody has looked yet."""
+        if self._learned_at == -inf:
             return None
-        ahead, per_second = line.ahead_of(rank), self._per_second.get(pool, 0.0)
+        line = self._lines.get(pool)
+        ahead, per_second = line.ahead_of(rank) if line else 0, self._per_second.get(pool, 0.0)
         if per_second <= ahead / MAX_ESTIMATE_SECONDS:
             return Place(ahead, None)
         return Place(ahead, datetime.now(UTC) + timedelta(seconds=ahead / per_second))

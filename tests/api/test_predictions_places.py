@@ -62,6 +62,12 @@ def test_without_a_pace_there_is_a_place_and_no_estimate() -> None:
         assert place(places, 2.0) == Place(2, None)
 
 
+def test_nobody_is_ahead_in_a_queue_that_was_empty_a_moment_ago() -> None:
+    places = Places()
+    places.learn(line([]), 1.0)
+    assert place(places, 5.0) == Place(0, None)
+
+
 def test_a_pace_that_nobody_has_seen_lately_is_forgotten() -> None:
     places = Places()
     places.learn(line([float(n) for n in range(100)]), 1.0)
