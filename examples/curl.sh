@@ -37,5 +37,5 @@ api DELETE "/files/$(echo "$file" | field id)"
 
 echo "== cancel"
 id=$(api POST /models/demo/echo/predictions \
-  "${json[@]}" '{"input": {"text": "", "sleep": 3600, "steps": 1000}}' | field id)
+  "${json[@]}" '{"input": {"text": "", "sleep": 60, "steps": 600}}' | field id)
 api POST "/predictions/$id/cancel"

@@ -27,7 +27,7 @@ const created = await replicate.predictions.create({ model: "demo/echo", input: 
 const { status, metrics } = await replicate.wait(created, { interval: 100 });
 say("wait", `${status} after ${metrics.total_time.toFixed(1)} s`);
 
-const endless = { text: "", sleep: 3600, steps: 1000 };
+const endless = { text: "", sleep: 60, steps: 600 };
 const { id } = await replicate.predictions.create({ model: "demo/echo", input: endless });
 say("cancel", (await replicate.predictions.cancel(id)).status);
 

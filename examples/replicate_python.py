@@ -37,7 +37,7 @@ def main() -> None:
     prediction.wait()
     say("wait", f"{prediction.status} after {prediction.metrics['total_time']:.1f} s")
 
-    endless = replicate.models.predictions.create("demo/echo", {"text": "", "sleep": 3600, "steps": 1000})
+    endless = replicate.models.predictions.create("demo/echo", {"text": "", "sleep": 60, "steps": 600})
     endless.cancel()
     say("cancel", endless.status)
 

@@ -87,8 +87,10 @@ test("pages follow each other by absolute URLs", async () => {
   const created = [];
   for (const text of ["1", "2", "3"]) created.unshift((await echo({ text })).id);
   const listed = [];
-  for await (const page of replicate.paginate(replicate.predictions.list)) {
+  const pairs = () => replicate.request("/predictions?limit=2", {}).then((response) => response.json());
+  for await (const page of replicate.paginate(pairs)) {
     listed.push(...page.map((prediction) => prediction.id));
+    if (listed.length > 3) break;
   }
   assert.deepEqual(listed.slice(0, 3), created);
   assert.equal(new Set(listed).size, listed.length);

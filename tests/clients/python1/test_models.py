@@ -41,6 +41,17 @@ def test_a_file_among_the_inputs_is_marked_as_a_uri() -> None:
     assert schema["components"]["schemas"]["Input"]["properties"]["image"]["format"] == "uri"
 
 
+def test_a_model_is_created_and_deleted_with_its_versions() -> None:
+    owner = replicate.default_client.accounts.current().username
+    model = replicate.models.create(owner, "short-lived", visibility="private", hardware="cpu")
+    assert model.latest_version is None
+    version = {"owner": owner, "name": model.name, "model_type": "echo", "model_path": "echo"}
+    replicate.default_client._request("POST", "/v1/models", json=version)
+    model = replicate.models.get(owner, model.name)
+    assert model.versions.delete(model.latest_version.id) is True
+    assert replicate.models.delete(owner, model.name) is True
+
+
 def test_deleting_a_version_that_is_not_there_is_told() -> None:
     with pytest.raises(ReplicateError) as refused:
         replicate.models.get("demo/echo").versions.delete("0" * 64)

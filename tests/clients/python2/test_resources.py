@@ -30,6 +30,14 @@ def test_a_file_is_created_found_listed_and_deleted(client: Replicate) -> None:
         client.files.get(file_id=file.id)
 
 
+def test_a_file_is_downloaded_by_its_signed_url(client: Replicate) -> None:
+    file = client.files.create(content=b"some bytes")
+    signed = httpx.URL(file.urls.download).params
+    owner, expiry, signature = signed["owner"], int(signed["expiry"]), signed["signature"]
+    response = client.files.download(file_id=file.id, owner=owner, expiry=expiry, signature=signature)
+    assert response.read() == b"some bytes"
+
+
 def test_an_output_file_is_read_without_a_token(client: Replicate) -> None:
     url = client.run("demo/echo", input={"text": "a file", "file": True})
     assert replicate.FileOutput(url, client).read() == b"a file"
@@ -81,8 +89,8 @@ def test_a_deployment_lives_its_life(client: Replicate) -> None:
         client.deployments.get(**of_it)
 
 
-def test_a_conflict_is_not_tried_again() -> None:
-    """The client repeats what got a 409, unless the answer tells it not to."""
+def test_what_would_be_refused_again_is_not_tried_again() -> None:
+    """The client repeats what got a 409 or a 501, unless the answer tells it not to."""
     asked: list[str] = []
     noting = httpx.Client(event_hooks={"request": [lambda request: asked.append(request.method)]})
     client = Replicate(http_client=noting)
@@ -90,7 +98,11 @@ def test_a_conflict_is_not_tried_again() -> None:
     asked.clear()
     with pytest.raises(replicate.ConflictError):
         deploy(client, "only-one")
-    assert asked.count("POST") == 1
+    with pytest.raises(replicate.InternalServerError, match="501"):
+        client.trainings.create(
+            model_owner="demo", model_name="echo", version_id="0", destination="demo/trained", input={}
+        )
+    assert asked.count("POST") == 2
     client.deployments.delete(**of_it)
 
 
