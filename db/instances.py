@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, text
 
 # Lanes that want a seat go one after the other, so that each counts those before it.
-LOCK = text("SELECT id FROM deployments WHERE pool = :pool FOR UPDATE")
+LOCK = text("SELECT id FROM deployments WHERE pool = :pool FOR NO KEY UPDATE")
 
 # To be run after `LOCK`, in its transaction, as a statement of its own: only that sees what the lane before
 # has committed. What is left of a deployment that has been deleted is bounded by nothing.
@@ -32,8 +32,9 @@ LEAVE_SEATS = text("UPDATE lanes SET seats = '{}' WHERE id = :lane")
 _SPREAD = text(
     """
     WITH wanted AS (
-        SELECT version_id, split_part(pool, '@', 1) AS pool, max(min_instances) AS lanes
-        FROM deployments WHERE min_instances > 0 GROUP BY 1, 2
+        SELECT v.id AS version_id, v.model_type AS pool, max(d.min_instances) AS lanes
+        FROM deployments d JOIN model_versions v ON v.id = d.version_id
+        WHERE d.min_instances > 0 GROUP BY v.id
     ),
     ranked AS (
         SELECT l.id, w.version_id, w.lanes, row_number() OVER (

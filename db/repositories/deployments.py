@@ -100,7 +100,7 @@ async def add(session: AsyncSession, new: NewDeployment) -> bool:
 
 async def lock(session: AsyncSession, owner: str, name: str) -> Deployment | None:
     """The deployment of this name; until the transaction ends nobody else changes it or claims of it."""
-    return await session.scalar(select(Deployment).where(_named(owner, name)).with_for_update())
+    return await session.scalar(select(Deployment).where(_named(owner, name)).with_for_update(key_share=True))
 
 
 async def change(session: AsyncSession, deployment_id: str, created_by: str, **columns: Any) -> None:

@@ -14,7 +14,8 @@ _POOLS_IN_USE = text(
     SELECT pool FROM (SELECT DISTINCT model_type AS pool FROM model_versions) AS known
     WHERE EXISTS (SELECT 1 FROM models m JOIN model_versions v ON v.id = m.latest_version_id
                   WHERE v.model_type = known.pool)
-       OR EXISTS (SELECT 1 FROM deployments d WHERE split_part(d.pool, '@', 1) = known.pool)
+       OR EXISTS (SELECT 1 FROM deployments d JOIN model_versions v ON v.id = d.version_id
+                  WHERE v.model_type = known.pool)
        OR EXISTS (SELECT 1 FROM queue q WHERE q.pool = known.pool)
     ORDER BY pool
     """

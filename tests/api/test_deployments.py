@@ -247,6 +247,15 @@ async def test_the_deployment_alone_says_what_it_runs(served: Served) -> None:
     assert refused["errors"] == [{"field": "version", "message": "is the deployment's to say"}]
 
 
+async def test_a_gateway_is_ready_when_there_are_lanes_for_its_deployments_too(served: Served) -> None:
+    root = await served.admin()
+    await add_model(served, root)
+    await deploy(served, root)
+    await add_model(served, root, version="2", model_type="text-generation", model_path="nobody/nothing")
+    checks = (await served.http.get("/ready")).json()["checks"]
+    assert checks["lanes"] == {"echo": 0, "text-generation": 0}
+
+
 async def test_metrics_tell_a_deployments_queue_from_its_types(served: Served) -> None:
     root = await served.admin()
     await add_model(served, root)
