@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from inspect import cleandoc
 from math import ceil
@@ -76,6 +77,10 @@ class NotSupported(RequestRefused):
     """This server does not do that."""
 
 
+class ModelFailed(RequestRefused):
+    """The model could not do what it was asked for."""
+
+
 class BodyTooLarge(HTTPException):
     """The request's body is longer than this server takes."""
 
@@ -93,6 +98,7 @@ _STATUS: dict[type[Exception], int] = {
     Conflict: 409,
     IdempotencyMismatch: 422,
     TooManyRequests: 429,
+    ModelFailed: 500,
     NotSupported: 501,
     Unavailable: 503,
     StorageUnavailable: 503,
@@ -114,18 +120,56 @@ _DETAIL = {
 }
 
 
-def problem(error: Exception) -> Response:
-    """The answer to `error`: application/problem+json (RFC 9457) with its HTTP status and headers.
+# In an ASGI scope: how this request's errors are answered, where that is not by `problem`.
+ERROR_SHAPE = "augury.error_shape"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a client is told of an error, in whichever shape."""
+
+    status: int
+    detail: str
+    fields: Sequence[FieldError] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def refusal(error: Exception) -> Refusal:
+    """What there is to tell of `error`.
 
     Errors that nobody foresaw are logged and answered with 500; nothing of their inside is shown.
     """
     status = next((_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS), 500)
     if status == 500 and isinstance(error, HTTPException):
-        return _answer(error.status_code, str(error.detail), _kind(error), error.headers)
+        return Refusal(error.status_code, str(error.detail), headers=error.headers or {})
     if status in (500, 503):
-        log.error("%s: %s", type(error).__name__, error, exc_info=error if status == 500 else None)
+        is_ours = isinstance(error, RequestRefused)
+        unforeseen = error if status == 500 and not is_ours else None
+        log.error("%s: %s", type(error).__name__, error, exc_info=unforeseen)
     fields = field_errors(error)
-    return _answer(status, _detail(error, status, fields), _kind(error), _headers(error, status), fields)
+    return Refusal(status, _detail(error, status, fields), fields, _headers(error, status))
+
+
+def problem(error: Exception) -> Response:
+    """The answer to `error`: application/problem+json (RFC 9457) with its HTTP status and headers."""
+    told = refusal(error)
+    identifier, title = _kind(error)
+    body: dict[str, Any] = {
+        "type": identifier,
+        "title": title or HTTPStatus(told.status).phrase,
+        "status": told.status,
+        "detail": told.detail,
+        "request_id": request_id.get(),
+    }
+    if told.fields:
+        body["errors"] = [{"field": field, "message": message} for field, message in told.fields]
+    return JSONResponse(body, told.status, told.headers, media_type="application/problem+json")
+
+
+def answer(error: Exception, scope: MutableMapping[str, Any]) -> Response:
+    """The answer to `error` in the shape that this request's clients know."""
+    shape: Callable[[Exception], Response] = scope.get(ERROR_SHAPE, problem)
+    return shape(error)
 
 
 def field_errors(error: Exception) -> list[FieldError]:
@@ -145,33 +189,13 @@ def plain(message: str) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Let FastAPI's own errors be answered as problems too; all others reach the middleware."""
+    """Let FastAPI's own errors be answered as all others, which reach the middleware."""
     app.add_exception_handler(HTTPException, _handle)
     app.add_exception_handler(RequestValidationError, _handle)
 
 
-async def _handle(_: Request, error: Exception) -> Response:
-    return problem(error)
-
-
-def _answer(
-    status: int,
-    detail: str,
-    kind: tuple[str, str],
-    headers: Mapping[str, str] | None = None,
-    fields: Sequence[FieldError] = (),
-) -> Response:
-    identifier, title = kind
-    body: dict[str, Any] = {
-        "type": identifier,
-        "title": title or HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "request_id": request_id.get(),
-    }
-    if fields:
-        body["errors"] = [{"field": field, "message": message} for field, message in fields]
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+async def _handle(request: Request, error: Exception) -> Response:
+    return answer(error, request.scope)
 
 
 def _kind(error: Exception) -> tuple[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import BodyTooLarge, problem
+from api.errors import ERROR_SHAPE, BodyTooLarge, answer
 from api.logs import request_id
 from db.ids import new_id
 
@@ -23,12 +24,32 @@ PRINCIPAL = "augury.principal"
 RATE_LIMIT = "augury.rate_limit"
 
 
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """How answers look to the clients of another API, on the paths with these beginnings.
+
+    `error_shape` makes an error's answer, `headers` adds to every answer by its scope and its seconds so far.
+    """
+
+    paths: tuple[str, ...]
+    error_shape: Callable[[Exception], Response]
+    headers: Callable[[Scope, float], list[tuple[bytes, bytes]]]
+
+
 class RequestMiddleware:
     """Stands before every request. Pure ASGI: Starlette's BaseHTTPMiddleware costs several times as much."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_bytes_of: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        max_bytes_of: Mapping[str, int],
+        surfaces: Sequence[Surface] = (),
+    ) -> None:
         """`max_bytes_of` has the paths whose bodies may be of another size than `max_body_bytes`."""
         self._app = app
+        self._surfaces = surfaces
         self._max_body_bytes = max_body_bytes
         self._max_bytes_of = max_bytes_of
 
@@ -39,6 +60,10 @@ class RequestMiddleware:
         headers = dict(scope["headers"])
         max_body_bytes = self._max_bytes_of.get(scope["path"], self._max_body_bytes)
         exchange = _Exchange(scope, receive, send, _id_of(headers), max_body_bytes)
+        for surface in self._surfaces:
+            if scope["path"].startswith(surface.paths):
+                exchange.surface = surface
+                scope[ERROR_SHAPE] = surface.error_shape
         request_id.set(exchange.id)
         try:
             if _declared_bytes(headers) > max_body_bytes:
@@ -47,7 +72,7 @@ class RequestMiddleware:
         except Exception as error:
             if exchange.status:  # too late for another answer: the server cuts the connection
                 raise
-            await problem(error)(scope, receive, exchange.send)
+            await answer(error, scope)(scope, receive, exchange.send)
         finally:
             exchange.log()
 
@@ -64,6 +89,7 @@ class _Exchange:
     started_at: float = field(default_factory=time.perf_counter)
     status: int = 0
     body_bytes: int = 0
+    surface: Surface | None = None
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -79,6 +105,8 @@ class _Exchange:
             headers = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
             if RATE_LIMIT in self.scope:
                 headers += self.scope[RATE_LIMIT].headers()
+            if self.surface is not None:
+                headers += self.surface.headers(self.scope, time.perf_counter() - self.started_at)
             message["headers"] = headers
         await self._send(message)
 

@@ -24,6 +24,10 @@ _OVER = "-done"
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
+EventName = Literal["output", "logs", "error", "done"]
+# How an event of this name, with this data and id, is written.
+Wire = Callable[[EventName, str, str], bytes]
+
 
 class StartedAgain(Exception):
     """What a client has of the output is not how the output begins now: another attempt writes it anew."""
@@ -89,8 +93,14 @@ class Tape:
 class Telling:
     """Makes events for one client out of a source that is read from its beginning."""
 
-    def __init__(self, position: Position, attempt: int, *, show: Callable[[Any], Any]) -> None:
-        """The source is of this attempt. `show` turns a value of an output into what clients see."""
+    def __init__(
+        self, position: Position, attempt: int, *, show: Callable[[Any], Any], wire: Wire | None = None
+    ) -> None:
+        """The source is of this attempt. `show` turns a value of an output into what clients see.
+
+        `wire` writes the events, where that is not `event`.
+        """
+        self._event = wire or event
         self.position = position
         self.attempt = attempt
         self._show = show
@@ -104,7 +114,8 @@ class Telling:
         if not fresh:
             return b""
         self.position = replace(self.position, output=self._output.count, digest=self._output.digest)
-        return event("output", text_of(self._show(value)) if fresh == text else fresh, str(self.position))
+        shown = text_of(self._show(value)) if fresh == text else fresh
+        return self._event("output", shown, str(self.position))
 
     def logs(self, text: str) -> bytes:
         """What is new of the next lines of the logs."""
@@ -112,27 +123,27 @@ class Telling:
         if not fresh:
             return b""
         self.position = replace(self.position, attempt=self.attempt, logs=self._logs.count)
-        return event("logs", fresh, str(self.position))
+        return self._event("logs", fresh, str(self.position))
 
     def end(self) -> None:
         """The output is complete. Raises `StartedAgain`."""
         self._output.end()
 
 
-def event(name: Literal["output", "logs", "error", "done"], data: str, event_id: str) -> bytes:
+def event(name: EventName, data: str, event_id: str) -> bytes:
     """One event on the wire."""
     lines = [f"id: {event_id}", f"event: {name}", *(f"data: {line}" for line in _LINE_ENDS.split(data))]
     return "\n".join([*lines, "", ""]).encode()
 
 
-def done(position: Position, reason: str | None = None) -> bytes:
+def done(position: Position, reason: str | None = None, *, wire: Wire = event) -> bytes:
     """The event that ends a stream."""
-    return event("done", text_of({"reason": reason} if reason else {}), f"{position}{_OVER}")
+    return wire("done", text_of({"reason": reason} if reason else {}), f"{position}{_OVER}")
 
 
-def broken_off(position: Position, detail: str) -> bytes:
+def broken_off(position: Position, detail: str, *, wire: Wire = event) -> bytes:
     """The events that end a stream whose output will never be complete, and say why."""
-    return event("error", text_of({"detail": detail}), str(position)) + done(position, "error")
+    return wire("error", text_of({"detail": detail}), str(position)) + done(position, "error", wire=wire)
 
 
 def is_over(event_id: str) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api import streams
 from api.errors import Forbidden
-from api.streams import Chunks, Position, StartedAgain, Telling
+from api.streams import Chunks, Position, StartedAgain, Telling, Wire
 from db import submissions
 from db.repositories.streams import StreamState, state_of
 from db.repositories.transactions import read
@@ -55,7 +55,17 @@ class Follower:
     with another source, or at another gateway, at any time.
     """
 
-    def __init__(self, gateway: Gateway, prediction_id: str, position: Position, *, base_url: str) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        prediction_id: str,
+        position: Position,
+        *,
+        base_url: str,
+        wire: Wire = streams.event,
+    ) -> None:
+        """`base_url` is where the URLs of files begin; `wire` writes the events."""
+        self._wire = wire
         self._gateway = gateway
         self._id = prediction_id
         self._base_url = base_url
@@ -80,7 +90,8 @@ class Follower:
                 async for events in self._until_ended():
                     yield events
             except StartedAgain:
-                yield streams.broken_off(self._telling.position, "the prediction had to start again")
+                position, detail = self._telling.position, "the prediction had to start again"
+                yield streams.broken_off(position, detail, wire=self._wire)
 
     def _hear_of_end(self) -> None:
         self._has_ended = True
@@ -154,9 +165,11 @@ class Follower:
         yield self._told_by(state)
         position = self._telling.position
         if state.status == Status.FAILED:
-            yield streams.broken_off(position, state.error or "the prediction has failed")
+            detail = state.error or "the prediction has failed"
+            yield streams.broken_off(position, detail, wire=self._wire)
         else:
-            yield streams.done(position, "canceled" if state.status == Status.CANCELED else None)
+            reason = "canceled" if state.status == Status.CANCELED else None
+            yield streams.done(position, reason, wire=self._wire)
 
     def _turn_to(self, attempt: int) -> None:
         if attempt != self._telling.attempt:
@@ -164,7 +177,7 @@ class Follower:
 
     def _rewind(self, position: Position, attempt: int) -> None:
         """Read what Redis has of an attempt from its beginning."""
-        self._telling = Telling(position, attempt, show=self._shown)
+        self._telling = Telling(position, attempt, show=self._shown, wire=self._wire)
         self._entry = _BEGINNING
 
     async def _written(self, state: StreamState, *, waits: bool) -> AsyncIterator[bytes]:
@@ -197,7 +210,7 @@ class Follower:
 
     def _told_by(self, state: StreamState) -> bytes:
         """Events of what the row tells and Redis has not told."""
-        telling = Telling(self._telling.position, state.attempt, show=self._shown)
+        telling = Telling(self._telling.position, state.attempt, show=self._shown, wire=self._wire)
         logs = telling.logs(state.logs)
         output = [telling.output(piece) for piece in streams.pieces(state.output, _chunks(state))]
         if state.status == Status.SUCCEEDED and state.output is not None:
