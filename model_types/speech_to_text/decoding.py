@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
+from model_types.speech_to_text.recording import Written
 from model_types.speech_to_text.vocabulary import MAX_OPENING_TOKENS, Vocabulary
 from model_types.text_generation.rows import Row
 from model_types.text_generation.sampling import RowSampler
@@ -70,14 +72,35 @@ class Decoder:
         likeliest = scores[:, list(self._vocabulary.languages.values())].argmax(dim=-1)
         return [codes[place] for place in likeliest.tolist()]
 
-    def write(self, rows: Sequence[Row], with_times: Sequence[bool], sounds: Tensor) -> list[list[int]]:
-        """The tokens that follow each row's, without the end of text."""
+    def write(self, rows: Sequence[Row], with_times: Sequence[bool], sounds: Tensor) -> list[Written]:
+        """What follows each row's tokens."""
+        width = max(len(row.ids) for row in rows)
+        starts = [width - len(row.ids) + row.ids.index(self._vocabulary.start) for row in rows]
+        odds = TokenOdds()
+        processors = self._processors(rows, with_times, width, sounds.device, odds)
+        with self._scores_behind(starts) as behind:
+            output = self._generate(rows, width, sounds, processors)
+        end = self._vocabulary.end
+        written = [
+            _through(end, ids[: row.max_new_tokens])
+            for row, ids in zip(rows, output[:, width:].tolist(), strict=True)
+        ]
+        means = odds.means(output, [len(ids) for ids in written])
+        return [
+            Written([token for token in ids if token != end], mean, silence)
+            for ids, mean, silence in zip(written, means, self._no_speech(behind[0]), strict=True)
+        ]
+
+    def _generate(
+        self, rows: Sequence[Row], width: int, sounds: Tensor, processors: LogitsProcessorList
+    ) -> Tensor:
+        """The rows' tokens, padded on the left to `width`, and what is written behind them."""
         end = self._vocabulary.end
         device = sounds.device
-        width = max(len(row.ids) for row in rows)
         padded = [[end] * (width - len(row.ids)) + row.ids for row in rows]
         mask = [[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in rows]
-        output = GenerationMixin.generate(
+        # Any: the annotation names all that `generate` may be told to return.
+        output: Any = GenerationMixin.generate(
             self._model,
             encoder_outputs=BaseModelOutput(last_hidden_state=sounds),
             attention_mask=torch.ones(sounds.shape[:2], device=device),
@@ -89,15 +112,12 @@ class Decoder:
                 eos_token_id=end,
                 pad_token_id=end,
             ),
-            logits_processor=self._processors(rows, with_times, width, device),
+            logits_processor=processors,
             stopping_criteria=StoppingCriteriaList(
                 [RowStopping(rows, width, self._vocabulary.tokenizer, device)]
             ),
         )
-        written = [
-            ids[: row.max_new_tokens] for row, ids in zip(rows, output[:, width:].tolist(), strict=True)
-        ]
-        return [ids[: ids.index(end)] if end in ids else ids for ids in written]
+        return torch.as_tensor(output)
 
     def attention(self, opening: Sequence[int], text: Sequence[int], sound: Tensor) -> Tensor:
         """Where the decoder looks while it writes `text` after `opening`: [heads, tokens + 1, frames].
@@ -116,13 +136,42 @@ class Decoder:
         # A token is looked for where the one before it is read.
         return heads[:, len(opening) - 1 :].float()
 
+    @contextmanager
+    def _scores_behind(self, places: Sequence[int]) -> Iterator[list[Tensor]]:
+        """Keep the next pass's scores [rows, vocabulary] behind these tokens, which `generate` forgets."""
+        kept: list[Tensor] = []
+
+        def keep(_model: Any, _arguments: Any, output: Any) -> None:
+            if not kept:
+                kept.append(output.logits[range(len(places)), list(places)])
+
+        hook = self._model.register_forward_hook(keep)
+        try:
+            yield kept
+        finally:
+            hook.remove()
+
+    def _no_speech(self, scores: Tensor) -> list[float | None]:
+        """How likely nobody speaks in each window, by the scores [rows, vocabulary] behind the start."""
+        token = self._vocabulary.no_speech
+        if token is None:
+            return [None] * len(scores)
+        silences: list[float | None] = scores.float().softmax(dim=-1)[:, token].tolist()
+        return silences
+
     def _forward(self, sounds: Tensor, tokens: Tensor, **options: Any) -> Any:
         hidden = BaseModelOutput(last_hidden_state=sounds)
         return self._model(encoder_outputs=hidden, decoder_input_ids=tokens, use_cache=False, **options)
 
     def _processors(
-        self, rows: Sequence[Row], with_times: Sequence[bool], width: int, device: torch.device
+        self,
+        rows: Sequence[Row],
+        with_times: Sequence[bool],
+        width: int,
+        device: torch.device,
+        odds: TokenOdds,
     ) -> LogitsProcessorList:
+        """What each row may write, and then `odds` before a temperature changes them."""
         processors = LogitsProcessorList()
         if self._suppressed:
             processors.append(SuppressTokensLogitsProcessor(self._suppressed, device=str(device)))
@@ -132,6 +181,7 @@ class Decoder:
             )
         if any(with_times):
             processors.append(TimestampRules(with_times, width, self._vocabulary, device))
+        processors.append(odds)
         if not all(row.takes_scores_as_they_are for row in rows):
             processors.append(RowSampler(rows, width, device))
         return processors
@@ -156,8 +206,34 @@ class TimestampRules(LogitsProcessor):
         return torch.where(self._with_times, self._rules(input_ids, scores), scores)
 
 
-def _up_to(end: int, ids: list[int]) -> list[int]:
-    return ids[: ids.index(end)] if end in ids else ids
+class TokenOdds(LogitsProcessor):
+    """Keeps the logarithm of each written token's probability, before a temperature changes it."""
+
+    def __init__(self) -> None:
+        self._scores: Tensor | None = None
+        self._taken: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """The scores [rows, vocabulary] as they are: which token is taken shows at the next step."""
+        self._take(input_ids[:, -1])
+        self._scores = scores
+        return scores
+
+    def means(self, output: Tensor, counts: Sequence[int]) -> list[float]:
+        """The means over each row's first so many tokens; `output` [rows, tokens] is all of them."""
+        self._take(output[:, -1])
+        taken = torch.stack(self._taken, dim=1).cpu()
+        return [float(row[:count].mean()) for row, count in zip(taken, counts, strict=True)]
+
+    def _take(self, tokens: Tensor) -> None:
+        if self._scores is not None:
+            taken = self._scores.gather(1, tokens[:, None]) - self._scores.logsumexp(dim=1, keepdim=True)
+            self._taken.append(taken[:, 0])
+            self._scores = None
+
+
+def _through(end: int, ids: list[int]) -> list[int]:
+    return ids[: ids.index(end) + 1] if end in ids else ids
 
 
 def _listed(model: Any, name: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ from model_types.media.audio import SAMPLE_RATE_HZ, Samples
 from model_types.speech_to_text.schema import Segment, Task, Timestamps, Transcript, Word
 from model_types.text_generation.rows import Row
 
+# Whisper's code counts windows in frames of its spectrogram.
+SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // 100
 # A timestamp token counts these.
 TICKS_PER_SECOND = 50
 SAMPLES_PER_TICK = SAMPLE_RATE_HZ // TICKS_PER_SECOND
@@ -27,9 +30,22 @@ class Span(NamedTuple):
     ids: list[int]
 
 
+class Written(NamedTuple):
+    """The tokens that were written for a window, without the end of text, and what the model made of it.
+
+    `log_probability` is the natural logarithm of the tokens' probabilities, on average and with the end's;
+    `no_speech` how likely nobody speaks, where the model can tell.
+    """
+
+    ids: list[int]
+    log_probability: float
+    no_speech: float | None
+
+
 class Heard(NamedTuple):
     """What one window came to: its segments, its words where they are wanted, and how many ticks it took."""
 
+    written: Written
     spans: list[Span]
     texts: list[str]
     words: list[tuple[int, int, str]]
@@ -87,10 +103,23 @@ class Recording:
         def at(ticks: int) -> float:
             return round(min(began + ticks / TICKS_PER_SECOND, self.seconds), 2)
 
+        ratio = compression_ratio("".join(heard.texts))
         for span, text in zip(heard.spans, heard.texts, strict=True):
             self.parts.append(text)
             if text.strip():
-                self.segments.append(Segment(start=at(span.start), end=at(span.end), text=text.strip()))
+                segment = Segment(
+                    id=len(self.segments),
+                    seek=self.heard_samples // SAMPLES_PER_FRAME,
+                    start=at(span.start),
+                    end=at(span.end),
+                    text=text.strip(),
+                    tokens=span.ids,
+                    temperature=self.row.temperature,
+                    avg_logprob=heard.written.log_probability,
+                    compression_ratio=ratio,
+                    no_speech_prob=heard.written.no_speech,
+                )
+                self.segments.append(segment)
         self.words += [Word(start=at(start), end=at(end), word=word) for start, end, word in heard.words]
         self.heard_samples += heard.ticks * SAMPLES_PER_TICK
         self.row.seed = (self.row.seed + 1) % 2**63
@@ -133,3 +162,9 @@ def split(ids: Sequence[int], first_timestamp: int, window_ticks: int) -> tuple[
     if text:
         spans.append(Span(start, window_ticks, text))
     return [span for span in spans if span.start < window_ticks], window_ticks
+
+
+def compression_ratio(text: str) -> float:
+    """How many times smaller zlib makes a text: large for what is said over and over (ibid., section 4.5)."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))

@@ -69,11 +69,25 @@ class Input(BaseModel):
 
 
 class Segment(BaseModel):
-    """A phrase or a sentence; times are seconds from the recording's beginning."""
+    """A phrase or a sentence; times are seconds from the recording's beginning.
 
+    The rest tells how it came about, under the names that Whisper's own code has for it. `seek` is where the
+    window begins that it was heard in, in hundredths of a second, and `tokens` are those of its text. The
+    last three are the whole window's: the mean natural logarithm of its tokens' probabilities, how much
+    smaller its text is once compressed, and how likely nobody spoke (null where a checkpoint has no token
+    for that).
+    """
+
+    id: int
+    seek: int
     start: float
     end: float
     text: str
+    tokens: list[int]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float | None
 
 
 class Word(BaseModel):

@@ -17,7 +17,7 @@ from model_types.batching import release_cached_memory
 from model_types.media.audio import SAMPLE_RATE_HZ
 from model_types.speech_to_text.alignment import token_ticks, words
 from model_types.speech_to_text.decoding import Decoder
-from model_types.speech_to_text.recording import Heard, Recording, split
+from model_types.speech_to_text.recording import Heard, Recording, Written, split
 from model_types.speech_to_text.schema import Input, Transcript
 from model_types.speech_to_text.session import WindowSession
 from model_types.speech_to_text.vocabulary import Vocabulary
@@ -152,17 +152,17 @@ class Transformers(ModelType):
         found = dict(zip(unknown, detected, strict=True))
         return [recording.language or found[index] for index, recording in enumerate(batch)]
 
-    def _heard(self, recording: Recording, language: str, ids: list[int], sound: Tensor) -> Heard:
+    def _heard(self, recording: Recording, language: str, written: Written, sound: Tensor) -> Heard:
         length = recording.window_ticks()
-        spans, ticks = split(ids, self._vocabulary.first_timestamp, length)
+        spans, ticks = split(written.ids, self._vocabulary.first_timestamp, length)
         texts = [self._vocabulary.text(span.ids) for span in spans]
         said = self._vocabulary.text_ids([token for span in spans for token in span.ids])
         if recording.timestamps != "word" or not said:
-            return Heard(spans, texts, [], ticks)
+            return Heard(written, spans, texts, [], ticks)
         opening = self._vocabulary.opening(language, recording.task)
         looks = self._decoder.attention(opening, said, sound)[..., :length]
         begins = token_ticks(looks, self._model.config.median_filter_width)
-        return Heard(spans, texts, words(self._vocabulary, said, begins, language), ticks)
+        return Heard(written, spans, texts, words(self._vocabulary, said, begins, language), ticks)
 
     def _move_on(self, recording: Recording, language: str, heard: Heard) -> Transcript | Recording:
         recording.language = language

@@ -14,6 +14,8 @@ from model_types.speech_to_text.schema import Task
 # Checkpoints for English only have one token less than the first multilingual ones.
 ENGLISH_ONLY_VOCABULARY = 51_864
 LANGUAGES_SHOWN = 8
+# Older checkpoints have the second name for it.
+NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")
 # The start, the language, the task, and that no times are wanted.
 MAX_OPENING_TOKENS = 4
 
@@ -24,8 +26,8 @@ class Vocabulary:
 
     They are looked up by name in its tokenizer: the generation configs of older and of fine-tuned
     checkpoints do not list them. Every token from `end` on is a special one, and every one from
-    `first_timestamp` on a time, in steps of 20 ms; what is below `end` is text. `languages` maps codes to
-    tokens, and is empty where the checkpoint knows English only.
+    `first_timestamp` on a time, in steps of 20 ms; what is below `end` is text. `no_speech` is None where the
+    checkpoint has no such token. `languages` maps codes to tokens, and is empty where it knows English only.
     """
 
     tokenizer: Any
@@ -34,6 +36,7 @@ class Vocabulary:
     previous: int
     tasks: dict[Task, int]
     no_timestamps: int
+    no_speech: int | None
     languages: dict[str, int]
 
     @classmethod
@@ -56,6 +59,7 @@ class Vocabulary:
             previous=named("<|startofprev|>"),
             tasks={"transcribe": named("<|transcribe|>"), "translate": named("<|translate|>")},
             no_timestamps=named("<|notimestamps|>"),
+            no_speech=next((tokens[name] for name in NO_SPEECH if name in tokens), None),
             languages={code: named(f"<|{code}|>") for code in codes},
         )
 

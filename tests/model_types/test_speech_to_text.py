@@ -17,7 +17,7 @@ from model_types.base import Failure, ModelUnavailable, VersionSpec
 from model_types.media import InputFile
 from model_types.media.audio import Sound
 from model_types.speech_to_text.alignment import path, token_ticks, words
-from model_types.speech_to_text.recording import Recording, Span, split
+from model_types.speech_to_text.recording import Recording, Span, compression_ratio, split
 from model_types.speech_to_text.schema import Input, Transcript
 from model_types.speech_to_text.transformers import Transformers
 from model_types.speech_to_text.vocabulary import Vocabulary
@@ -198,6 +198,44 @@ def test_without_timestamps_there_are_none(engine: Transformers) -> None:
     assert transcript(engine, 1).words is None
 
 
+def test_segments_tell_how_sure_the_model_was(engine: Transformers, original: Any) -> None:
+    heard = recording(engine, 2, tune=3, language="en", timestamps="none")
+    features = heard.features[None]
+    engine.hear([heard])
+    segment = heard.segments[0]
+
+    opening = heard.row.ids
+    (written,) = engine._decoder.write([heard.row], [False], engine._encode(features))
+    ids = [*written.ids, whisper.END][: heard.row.max_new_tokens]
+    scores = (
+        original(input_features=features, decoder_input_ids=torch.tensor([[*opening, *written.ids]]))
+        .logits[0]
+        .detach()
+    )
+    may_follow = scores[len(opening) - 1 :].clone()
+    may_follow[:, whisper.END + 1 : TIME] = -torch.inf
+    may_follow[0, whisper.END] = -torch.inf
+    odds = may_follow.log_softmax(-1)[range(len(ids)), ids]
+    assert segment.avg_logprob == pytest.approx(float(odds.mean()), rel=1e-4)
+    silence = scores[0].softmax(-1)[engine._vocabulary.no_speech]
+    assert segment.no_speech_prob == pytest.approx(float(silence), rel=1e-3)
+    assert segment.text == engine._vocabulary.text(segment.tokens).strip()
+
+
+def test_segments_are_numbered_and_know_their_windows(engine: Transformers) -> None:
+    found = transcript(engine, 7.3, tune=3, prompt="Alice", temperature=0.5, seed=1).segments
+    assert found
+    assert [segment.id for segment in found] == list(range(len(found)))
+    assert found[0].seek == 0
+    assert all(segment.seek / 100 <= segment.start for segment in found)
+    assert {segment.temperature for segment in found} == {0.5}
+
+
+def test_what_is_said_over_and_over_compresses_well() -> None:
+    assert compression_ratio("Oh dear! " * 40) > 8
+    assert compression_ratio("I shall be too late!") < 1
+
+
 def test_rows_of_all_kinds_share_a_pass(engine: Transformers) -> None:
     session = engine.session()
     asked: list[dict[str, Any]] = [
@@ -247,7 +285,7 @@ def test_a_cancelled_row_stops_at_the_next_token(engine: Transformers) -> None:
     engine.cancel(row)
     engine.hear([row])
     sounds = engine._encode(row.features[None])
-    assert len(whole([row.row], [False], sounds)[0]) <= 1
+    assert len(whole([row.row], [False], sounds)[0].ids) <= 1
 
 
 def test_a_batch_that_fails_late_is_heard_anew(engine: Transformers) -> None:
