@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from api.schemas.predictions import PredictionCreate
-from tests.api.asking import ECHO, add_model, ask, look, scalar
+from tests.api.asking import ECHO, add_model, ask, look, scalar, settled
 from tests.api.conftest import BASE_URL, Serve, Served
 from tests.api.test_models import GPT2
 from workers.messages import SERVE_TASK
@@ -28,7 +28,7 @@ async def test_the_originals_curl_line_creates_a_prediction(served: Served) -> N
     }
     response = await served.http.post("/v1/predictions", json=body, headers=ann)
     assert response.status_code == 201
-    made = response.json()
+    made = settled(response.json())
     assert made["status"] == "starting"
     assert made["model_id"] == model["id"]
     assert made["input"] == body["input"]
