@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import jsonschema_rs
@@ -143,6 +144,26 @@ def test_a_session_gives_what_predict_gives(engine: ModelType, case: Case) -> No
     outcomes = run(session)
     expected = engine.predict(prepared(engine, case))
     assert_same(case, outcomes, {str(index): output for index, output in enumerate(expected)})
+
+
+def test_what_is_told_stands_in_the_output_and_changes_nothing(engine: ModelType, case: Case) -> None:
+    expected = run(joined(engine, prepared(engine, case)))
+    session = joined(engine, prepared(engine, case))
+    told: dict[str, list[Any]] = {key: [] for key in expected}
+    for key, chunks in told.items():
+        session.listen(key, partial(_keep, chunks))
+    outcomes = run(session)
+    assert_same(case, outcomes, expected)
+    for key, chunks in told.items():
+        if registry.get(case.spec.model_type).chunks == "text":
+            assert not chunks or outcomes[key].startswith("".join(chunks))
+        else:
+            assert not chunks or chunks == outcomes[key]
+
+
+def _keep(chunks: list[Any], start: int, chunk: Any) -> None:
+    assert start == (sum(map(len, chunks)) if isinstance(chunk, str) else len(chunks))
+    chunks.append(chunk)
 
 
 def test_one_bad_item_fails_alone(engine: ModelType, case: Case) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from cli.postgres import EmbeddedPostgres
 from db.leases import Outcome
 from db.states import Status
 from tests.stack import wait_until
 from tests.workers.workshop import POOL, Workshop
+from workers.events import Observers
+from workers.finishing import Finisher
 
 Open = Callable[..., Workshop]
 
@@ -46,6 +50,38 @@ def test_a_lane_gives_back_what_nobody_will_end(open_workshop: Open) -> None:
     assert workshop.finisher.has_given_up
     workshop.serve()
     assert workshop.ended()["a"][0] == "succeeded"
+
+
+def test_who_wants_to_hear_of_a_start_is_told_before_the_end(
+    open_workshop: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    workshop = open_workshop()
+    workshop.submit(*"abc")
+    waits, waits_too, does_not = claim(workshop)
+    happened: list[str] = []
+
+    def note_started(ids: Sequence[str]) -> None:
+        happened.append(f"{len(ids)} started")
+        if len(happened) > 1:
+            raise OperationalError("INSERT", {}, Exception("the database is away"))
+
+    finisher = Finisher(
+        workshop.leases,
+        workshop.blobs,
+        lambda ended: happened.append(f"{len(ended)} ended"),
+        Observers(),
+        note_started=note_started,
+        flush=lambda: happened.append("flushed"),
+    )
+    start, rest = frozenset({"start", "logs"}), frozenset({"completed"})
+    finisher.begin([replace(waits.lease, webhook_events=start), replace(does_not.lease, webhook_events=rest)])
+    finisher.submit([waits])
+    finisher.begin([replace(waits_too.lease, webhook_events=start)])
+    finisher.begin([does_not.lease])
+    finisher.store([waits_too, does_not])
+    finisher.close()
+    assert happened == ["1 started", "flushed", "1 ended", "1 started", "flushed", "2 ended"]
+    assert "nobody will be told that 1 predictions have begun" in caplog.text
 
 
 def test_outcomes_are_stored_in_order_and_no_more_than_a_few_wait(open_workshop: Open) -> None:
