@@ -16,7 +16,7 @@ _EXPIRE = ending(
               CASE WHEN (SELECT p.deadline_at FROM predictions p WHERE p.id = q.id) < now()
                    THEN :canceled ELSE :failed END AS status,
               CAST(NULL AS json) AS output, CAST(:error AS text) AS error, CAST(:failure AS text) AS failure,
-              CAST(NULL AS text) AS logs
+              CAST(NULL AS text) AS logs, CAST(NULL AS json) AS metrics
     """
 )
 

@@ -41,6 +41,7 @@ class PredictionRecord:
     completed_at: datetime | None
     progress: float | None = None
     logs: str = ""
+    metrics: dict[str, float | str] | None = None
     source: str = "api"
     deployment: str | None = None
     webhook_events: Sequence[str] | None = None
@@ -58,7 +59,7 @@ RECORD_COLUMNS = """
     coalesce(q.attempt, p.attempts) AS attempts,
     p.created_at, coalesce(p.started_at, q.claimed_at) AS started_at, p.completed_at,
     CASE WHEN q.lane IS NOT NULL THEN q.progress END AS progress,
-    coalesce(p.logs, so_far.logs, '') AS logs,
+    coalesce(p.logs, so_far.logs, '') AS logs, p.metrics,
     p.source, p.deployment, p.webhook_events, p.deadline_at, p.data_removed,
     CASE WHEN q.lane IS NULL THEN q.pool END AS pool, CASE WHEN q.lane IS NULL THEN q.rank END AS rank
 """
@@ -79,10 +80,11 @@ def read_record(row: Row[Any]) -> PredictionRecord:
 def prediction_document(
     record: PredictionRecord, *, base_url: str, blob_urls: BlobUrls, stream_urls: StreamUrls
 ) -> dict[str, Any]:
-    """The JSON object for clients. Times are ISO 8601 in UTC, `metrics` are in seconds.
+    """The JSON object for clients. Times are ISO 8601 in UTC.
 
-    Its own files are there by their URLs. `base_url` has no slash at its end. `predict_time` is missing
-    where no lane had begun; `model` is the model's id once the model is deleted, since clients expect a word.
+    `metrics` are times in seconds, without `predict_time` where no lane had begun, and what the model has
+    measured. Its own files are there by their URLs. `base_url` has no slash at its end. `model` is the
+    model's id once the model is deleted, since clients expect a word.
     """
     here = f"{base_url}/v1/predictions/{record.id}"
     return {
@@ -134,10 +136,13 @@ def iso(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def _metrics(record: PredictionRecord) -> dict[str, float]:
+def _metrics(record: PredictionRecord) -> dict[str, float | str]:
     if record.completed_at is None:
         return {}
-    metrics = {"total_time": (record.completed_at - record.created_at).total_seconds()}
+    metrics = {
+        **(record.metrics or {}),
+        "total_time": (record.completed_at - record.created_at).total_seconds(),
+    }
     if record.started_at is not None:
         metrics["predict_time"] = (record.completed_at - record.started_at).total_seconds()
     return metrics

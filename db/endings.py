@@ -30,6 +30,7 @@ class Ended:
     waiter: str | None
     webhook: str | None
     logs: str = ""
+    metrics: dict[str, float | str] | None = None
 
 
 def wants(event: str) -> str:
@@ -41,8 +42,8 @@ def ending(gone: str) -> TextClause:
     """The statement that ends what `gone` takes out of the queue.
 
     `gone` deletes from `queue` and returns (id, attempt, claimed_at, waiter, status, output, error,
-    failure, logs). Only one deletion of a row can succeed, so a prediction ends once; its record and its
-    webhook's outbox row are written in the same transaction. Where `logs` are null, they are what the
+    failure, logs, metrics). Only one deletion of a row can succeed, so a prediction ends once; its record and
+    its webhook's outbox row are written in the same transaction. Where `logs` are null, they are what the
     lane has told of so far.
     """
     return text(
@@ -52,13 +53,14 @@ def ending(gone: str) -> TextClause:
             UPDATE predictions p
             SET status = g.status, output = g.output, error = g.error, failure = g.failure,
                 attempts = g.attempt, started_at = g.claimed_at, completed_at = clock_timestamp(),
+                metrics = g.metrics,
                 logs = coalesce(g.logs, (
                     SELECT so_far.logs FROM partials so_far
                     WHERE so_far.id = g.id AND so_far.attempt = g.attempt
                 ))
             FROM gone g WHERE p.id = g.id
             RETURNING p.id, p.status, p.output, p.error, p.failure, p.attempts,
-                      p.started_at, p.completed_at, coalesce(p.logs, '') AS logs, g.waiter,
+                      p.started_at, p.completed_at, coalesce(p.logs, '') AS logs, p.metrics, g.waiter,
                       p.owner_id, CASE WHEN {wants(f"'{Event.COMPLETED}'")} THEN p.webhook END AS webhook
         ),
         told AS (
@@ -85,6 +87,7 @@ def read_endings(rows: Iterable[Any]) -> list[Ended]:
             waiter=row.waiter,
             webhook=row.webhook,
             logs=row.logs,
+            metrics=row.metrics,
         )
         for row in rows
     ]

@@ -161,7 +161,8 @@ _FAIL_LOST = ending(
     """
     DELETE FROM queue WHERE lane = ANY(:lanes)
     RETURNING id, attempt, claimed_at, waiter, CAST(:status AS text) AS status, CAST(NULL AS json) AS output,
-              CAST(:error AS text) AS error, CAST(:failure AS text) AS failure, CAST(NULL AS text) AS logs
+              CAST(:error AS text) AS error, CAST(:failure AS text) AS failure, CAST(NULL AS text) AS logs,
+              CAST(NULL AS json) AS metrics
     """
 )
 

@@ -6,7 +6,7 @@ prediction changes nothing. A cancelled or expired prediction has left the queue
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,7 +62,7 @@ class Outcome:
     """What became of a leased prediction: its output as JSON text, or the failure's sentence and code.
 
     `files` are what the output refers to; they are stored before it is. `logs` are what it has printed; None
-    leaves them as far as they have been told.
+    leaves them as far as they have been told. `metrics` are what the model has measured.
     """
 
     lease: Lease
@@ -72,6 +72,7 @@ class Outcome:
     failure: str | None = None
     files: Sequence[Blob] = ()
     logs: str | None = None
+    metrics: Mapping[str, float | str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +183,11 @@ _FINISH = ending(
     DELETE FROM queue q
     USING json_to_recordset(CAST(:outcomes AS json))
           AS done(id text, lane text, attempt int, status text, output text, error text, failure text,
-                  logs text)
+                  logs text, metrics json)
     WHERE q.id = done.id AND q.lane = done.lane AND q.attempt = done.attempt
       AND done.lane IN (SELECT id FROM living)
     RETURNING q.id, q.attempt, q.claimed_at, q.waiter, done.status, CAST(done.output AS json) AS output,
-              done.error, done.failure, done.logs
+              done.error, done.failure, done.logs, done.metrics
     """
 )
 
@@ -326,6 +327,7 @@ class Leases:
                 "error": outcome.error,
                 "failure": outcome.failure,
                 "logs": outcome.logs,
+                "metrics": outcome.metrics,
             }
             for outcome in outcomes
         ]

@@ -175,7 +175,8 @@ _CANCEL = ending(
     """
     DELETE FROM queue WHERE id = :id
     RETURNING id, attempt, claimed_at, waiter, CAST(:status AS text) AS status, CAST(NULL AS json) AS output,
-              CAST(NULL AS text) AS error, CAST(NULL AS text) AS failure, CAST(NULL AS text) AS logs
+              CAST(NULL AS text) AS error, CAST(NULL AS text) AS failure, CAST(NULL AS text) AS logs,
+              CAST(NULL AS json) AS metrics
     """
 )
 

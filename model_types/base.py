@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
@@ -31,6 +32,7 @@ __all__ = [
 
 DEFAULT_MAX_BATCH = 32
 DEFAULT_BUDGET = 1 << 30
+NO_METRICS: Mapping[str, float | str] = MappingProxyType({})
 
 
 # Told where a chunk of an output stands, in characters of a text or in items of a list, and the chunk. A run
@@ -181,6 +183,13 @@ class ModelType(ABC):
     def progress(self, prepared: Any) -> float | None:
         """How far this one has come in a running pass, 0 to 1. Called from another thread."""
         return None
+
+    def metrics(self, prepared: Any) -> Mapping[str, float | str]:
+        """What was measured of one that has succeeded, by the names that Replicate gives it.
+
+        Such as `input_token_count`; what cannot be told exactly is left out.
+        """
+        return NO_METRICS
 
     @property
     def max_batch(self) -> int:

@@ -72,6 +72,9 @@ class TokenModelType(PartedModelType):
     def pass_waste(self) -> float:
         return MAX_WASTE
 
+    def metrics(self, prepared: Any) -> Mapping[str, float | str]:
+        return {"input_token_count": sum(map(self.size, self.parts(prepared)))}
+
 
 @dataclass(slots=True)
 class _Joining:

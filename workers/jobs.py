@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from db.leases import Lease, Outcome
@@ -124,7 +125,7 @@ class Job:
             return f"[{','.join(chunks)}]", logs
         return json_of(chunks if self.lease.streams else "".join(chunks)), logs
 
-    def outcome(self, result: Any | Failure) -> Outcome:
+    def outcome(self, result: Any | Failure, metrics: Mapping[str, float | str] | None = None) -> Outcome:
         """How it ends. Who follows it has been told all of its text then."""
         if isinstance(result, Failure) and result.traceback:
             self.print(f"\r{result.traceback}")  # on a line of its own
@@ -132,7 +133,7 @@ class Job:
             self.note_progress(1.0)
         if isinstance(result, str) and self.chunks_are == "text":
             result = self._whole(result)
-        return outcome_of(self.lease, result, logs=self.logs)
+        return outcome_of(self.lease, result, logs=self.logs, metrics=metrics)
 
     def _whole(self, text: str) -> str | list[str]:
         if not (self.lease.streams or self.is_followed):

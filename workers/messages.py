@@ -126,6 +126,7 @@ class News(msgspec.Struct, frozen=True):
     started_at: datetime | None
     completed_at: datetime
     logs: str = ""
+    metrics: dict[str, float | str] | None = None
 
 
 def news_of(ended: Ended | PredictionRecord) -> News:
@@ -141,6 +142,7 @@ def news_of(ended: Ended | PredictionRecord) -> News:
         started_at=ended.started_at,
         completed_at=ended.completed_at,
         logs=ended.logs,
+        metrics=ended.metrics,
     )
 
 

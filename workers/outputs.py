@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -31,8 +31,17 @@ class UnusableName(ValueError):
     """A file of an output has a name that cannot be its own part of a URL."""
 
 
-def outcome_of(lease: Lease, result: Any | Failure, *, logs: str | None = None) -> Outcome:
-    """The end of one prediction: its output as JSON text, or its failure; what is no JSON is a failure."""
+def outcome_of(
+    lease: Lease,
+    result: Any | Failure,
+    *,
+    logs: str | None = None,
+    metrics: Mapping[str, float | str] | None = None,
+) -> Outcome:
+    """The end of one prediction: its output as JSON text, or its failure; what is no JSON is a failure.
+
+    `metrics` are of one that has succeeded.
+    """
     if isinstance(result, Failure):
         return Outcome(lease, Status.FAILED, error=sentence(result.message), failure=result.code, logs=logs)
     files = _Files(lease)
@@ -43,7 +52,8 @@ def outcome_of(lease: Lease, result: Any | Failure, *, logs: str | None = None) 
         message = f"The model's output cannot be written as JSON: {error}"
         failure = FailureCode.MODEL_ERROR
         return Outcome(lease, Status.FAILED, error=sentence(message), failure=failure, logs=logs)
-    return Outcome(lease, Status.SUCCEEDED, output=output, files=list(files.by_key.values()), logs=logs)
+    written = list(files.by_key.values())
+    return Outcome(lease, Status.SUCCEEDED, output=output, files=written, logs=logs, metrics=metrics)
 
 
 def json_of(value: Any) -> str | None:

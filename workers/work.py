@@ -229,7 +229,8 @@ class Work:
             with self._lock:
                 job = self._jobs.pop(prediction_id, None)
             if job is not None:
-                outcomes.append(job.outcome(result))
+                metrics = self.resident.model.metrics(job.prepared) or None
+                outcomes.append(job.outcome(result, metrics))
         return outcomes
 
     def _expired(self) -> dict[str, Failure]:

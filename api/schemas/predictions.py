@@ -42,10 +42,19 @@ class Urls(BaseModel):
 
 
 class Metrics(BaseModel):
-    """How long it took, in seconds: from its acceptance, and from when a lane began."""
+    """How long it took, in seconds: from its acceptance, and from when a lane began.
+
+    And what its model has counted.
+    """
 
     total_time: float | None = None
     predict_time: float | None = None
+    input_token_count: int | None = Field(None, description="Where a model reads tokens.")
+    output_token_count: int | None = Field(None, description="Where a model writes tokens.")
+    finish_reason: Literal["stop", "length"] | None = Field(
+        None, description="Whether a text has come to its end, or to its limit."
+    )
+    input_audio_seconds: float | None = Field(None, description="Where a model hears.")
 
 
 class Prediction(BaseModel):

@@ -34,6 +34,9 @@ class Prediction(Base):
     error: Mapped[str | None] = mapped_column(Text)
     failure: Mapped[str | None] = mapped_column(Text, comment="why it failed, for machines")
     logs: Mapped[str | None] = mapped_column(Text, comment="what the model printed meanwhile")
+    metrics: Mapped[dict[str, float | str] | None] = mapped_column(
+        JSON(none_as_null=True), comment="what the model measured: counts of tokens, …"
+    )
     source: Mapped[str] = mapped_column(Text, server_default="api", comment="api or web")
     deployment: Mapped[str | None] = mapped_column(Text, comment="owner/name, where it came through one")
     streams: Mapped[bool] = mapped_column(

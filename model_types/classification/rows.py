@@ -15,13 +15,14 @@ from model_types.classification.schema import Input
 class Row:
     """A prepared input: `features` are the kind's own (token ids, pixels), `size` is what padding counts.
 
-    Rows share a pass only where their `key` is the same.
+    Rows share a pass only where their `key` is the same. `tokens` are those of a text.
     """
 
     features: Any
     top_k: int
     size: int = 1
     key: Hashable = None
+    tokens: int | None = None
 
 
 class Classifier(Protocol):

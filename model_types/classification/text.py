@@ -32,7 +32,8 @@ class TextClassifier:
         if request.text is None:
             raise ValueError("this model classifies texts: give it text instead of image")
         encoding = self._tokenizer(request.text)
-        return Row(encoding, request.top_k, size=tokens.size(encoding))
+        count = tokens.size(encoding)
+        return Row(encoding, request.top_k, size=count, tokens=count)
 
     def logits(self, rows: Sequence[Row]) -> Tensor:
         batch = self._tokenizer.padded([row.features for row in rows], self.model.device)

@@ -58,6 +58,9 @@ class Transformers(ModelType):
     def batch_key(self, prepared: Row) -> Hashable:
         return prepared.key
 
+    def metrics(self, prepared: Row) -> Mapping[str, float | str]:
+        return {} if prepared.tokens is None else {"input_token_count": prepared.tokens}
+
     @torch.inference_mode()
     def predict(self, batch: Sequence[Row]) -> Sequence[Output | Failure]:
         if not batch:

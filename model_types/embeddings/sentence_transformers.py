@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize
 from model_types import weights
 from model_types.base import VersionSpec
 from model_types.embeddings.card import unknown_prompt
-from model_types.embeddings.engine import Embedder, Vectors
+from model_types.embeddings.engine import Embedder, Request, Vectors
 
 BYTES_PER_TOKEN = 4
 
@@ -56,6 +56,10 @@ class SentenceTransformers(Embedder):
     def size(self, prepared: PromptedText) -> int:
         """Roughly its tokens: the library tokenises when it computes."""
         return 1 + len(prepared.text.encode()) // BYTES_PER_TOKEN
+
+    def metrics(self, prepared: Request) -> Mapping[str, float | str]:
+        """Nothing: sizes are rough."""
+        return {}
 
     def batch_key(self, prepared: PromptedText) -> str | None:
         return prepared.prompt_name

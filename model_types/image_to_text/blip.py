@@ -27,9 +27,9 @@ class BlipRow(Row):
     question: list[int] = field(default_factory=list)
 
     @property
-    def size(self) -> int:
-        """How many tokens it may come to, of the question and of the text."""
-        return len(self.question) + len(self.ids) + self.max_new_tokens
+    def input_tokens(self) -> int:
+        """How many tokens are read, of the question and of the text's beginning."""
+        return len(self.question) + len(self.ids)
 
 
 class Blip(Family[BlipRow]):

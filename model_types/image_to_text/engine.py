@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -77,6 +77,9 @@ class ImageToText(ModelType):
 
     def batch_key(self, prepared: Row) -> Hashable:
         return self._family.batch_key(prepared)
+
+    def metrics(self, prepared: Row) -> Mapping[str, float | str]:
+        return prepared.metrics
 
     def cancel(self, prepared: Row) -> None:
         prepared.cancelled = True

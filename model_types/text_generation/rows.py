@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from model_types.base import Tell
 
@@ -15,7 +17,8 @@ class Row:
     """A continuation to be written.
 
     `cancelled` and `tell` are set by another thread while the batch runs, and read at every token. Where
-    `is_stripped`, the text follows on `beginning` and has no blanks at its ends.
+    `is_stripped`, the text follows on `beginning` and has no blanks at its ends. Afterwards
+    `output_tokens`, with the token that ended the text, and `finish_reason` tell how it was written.
     """
 
     ids: list[int]
@@ -30,6 +33,8 @@ class Row:
     tell: Tell | None = None
     beginning: str = ""
     is_stripped: bool = False
+    output_tokens: int = 0
+    finish_reason: Literal["stop", "length"] = "length"
 
     @property
     def greedy(self) -> bool:
@@ -49,4 +54,18 @@ class Row:
     @property
     def size(self) -> int:
         """How many tokens it may come to, read and written."""
-        return len(self.ids) + self.max_new_tokens
+        return self.input_tokens + self.max_new_tokens
+
+    @property
+    def input_tokens(self) -> int:
+        """How many tokens are read."""
+        return len(self.ids)
+
+    @property
+    def metrics(self) -> Mapping[str, float | str]:
+        """What is told of it once it is written."""
+        return {
+            "input_token_count": self.input_tokens,
+            "output_token_count": self.output_tokens,
+            "finish_reason": self.finish_reason,
+        }

@@ -16,7 +16,10 @@ SPARE_TOKENS = 4
 
 
 class RowStopping(StoppingCriteria):
-    """Tells `generate` at every token which rows are done (the end-of-text token is its own business)."""
+    """Tells `generate` at every token which rows are done (the end-of-text token is its own business).
+
+    `lengths` are how many of a row's tokens count: up to its stop string, or to its limit.
+    """
 
     def __init__(
         self, rows: Sequence[Row], width: int, tokenizer: PreTrainedTokenizerBase, device: torch.device
@@ -31,12 +34,17 @@ class RowStopping(StoppingCriteria):
             max((len(stop.encode()) for stop in row.stop), default=0) + SPARE_TOKENS for row in rows
         ]
         self._stopped = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        self.lengths = [row.max_new_tokens for row in rows]
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         """Which rows are done, [rows] of bool."""
+        written = input_ids.shape[1] - self._width
         for index, row in enumerate(self._rows):
+            if written >= self.lengths[index]:
+                continue
             if row.cancelled or (row.stop and self._has_stop_string(index, row, input_ids)):
                 self._stopped[index] = True
+                self.lengths[index] = written
         return self._stopped | (input_ids.shape[1] >= self._limits)
 
     def _has_stop_string(self, index: int, row: Row, input_ids: Tensor) -> bool:

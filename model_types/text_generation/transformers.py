@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,6 +66,9 @@ class Transformers(ModelType):
 
     def size(self, prepared: Row) -> int:
         return prepared.size
+
+    def metrics(self, prepared: Row) -> Mapping[str, float | str]:
+        return prepared.metrics
 
     def cancel(self, prepared: Row) -> None:
         prepared.cancelled = True

@@ -54,15 +54,22 @@ class Writer:
             stopping_criteria=StoppingCriteriaList([stopping, telling]),
             **inputs,
         )
-        return [self._text(row, ids) for row, ids in zip(rows, output[:, width:].tolist(), strict=True)]
+        written = output[:, width:].tolist()
+        return [
+            self._text(row, ids[:length])
+            for row, ids, length in zip(rows, written, stopping.lengths, strict=True)
+        ]
 
     def _text(self, row: Row, written: list[int]) -> str:
-        written = written[: row.max_new_tokens]
         ends = [written.index(end) for end in self._end_ids if end in written]
+        row.output_tokens = min(ends, default=len(written) - 1) + 1
         written = written[: min(ends, default=len(written))]
         before = self._decode(row.context)
-        text = self._decode(row.context + written)
-        text = cut(text[len(before) :] if text.startswith(before) else self._decode(written), row.stop)
+        whole = self._decode(row.context + written)
+        whole = whole[len(before) :] if whole.startswith(before) else self._decode(written)
+        text = cut(whole, row.stop)
+        is_full = row.output_tokens == row.max_new_tokens and not ends and text == whole
+        row.finish_reason = "length" if is_full else "stop"
         return f"{row.beginning}{text}".strip() if row.is_stripped else text
 
     def _decode(self, ids: list[int]) -> str:
