@@ -199,6 +199,7 @@ def _with(record: PredictionRecord, news: News) -> PredictionRecord:
         started_at=news.started_at,
         completed_at=news.completed_at,
         logs=news.logs,
+        metrics=news.metrics,
         progress=None,
         pool=None,
         rank=None,
