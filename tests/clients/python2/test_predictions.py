@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import Any
 
@@ -89,12 +90,25 @@ def test_a_base_url_without_v1_works_as_well() -> None:
     assert "".join(Replicate(base_url=base_url).run("demo/echo", input={"text": "bare"})) == "bare"
 
 
+def stranger_creates_a_model(client: Replicate) -> None:
+    stranger = client.copy(bearer_token=os.environ["STRANGER_TOKEN"])
+    stranger.models.create(owner="stranger", name="mine", visibility="private", hardware="cpu")
+
+
+def knock_too_often(client: Replicate) -> None:
+    for _ in range(10):
+        with contextlib.suppress(replicate.UnprocessableEntityError):
+            client.copy(max_retries=0).post("/auth/register", cast_to=object, body={})
+
+
 @pytest.mark.parametrize(
     ("error", "call"),
     [
         (replicate.UnprocessableEntityError, lambda client: client.run("demo/echo", input={"text": 5})),
         (replicate.NotFoundError, lambda client: client.predictions.get(prediction_id="nonesuch")),
         (replicate.AuthenticationError, lambda client: client.copy(bearer_token="wrong").account.get()),
+        (replicate.PermissionDeniedError, stranger_creates_a_model),
+        (replicate.RateLimitError, knock_too_often),
     ],
 )
 def test_errors_have_the_clients_classes(client: Replicate, error: type[Exception], call: Any) -> None:
