@@ -40,3 +40,10 @@ def test_a_deployment_answers(deployment: Any) -> None:
     prediction.wait()
     assert prediction.status == "succeeded"
     assert "".join(prediction.output) == "from the deployment"
+
+
+def test_a_deployment_is_named_like_a_model(deployment: Any) -> None:
+    name = f"{deployment.owner}/{deployment.name}"
+    prediction = replicate.predictions.create(deployment=name, input={"text": "by its name"})
+    prediction.wait()
+    assert "".join(prediction.output) == "by its name"

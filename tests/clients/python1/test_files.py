@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import os
@@ -55,6 +56,7 @@ def test_an_output_file_as_a_data_uri_is_read_and_iterated_over() -> None:
     assert isinstance(output, FileOutput)
     assert output.read() == b"a file"
     assert b"".join(output) == b"a file"
+    assert asyncio.run(output.aread()) == b"a file"
 
 
 def test_a_file_output_follows_no_redirect_and_sends_its_token() -> None:

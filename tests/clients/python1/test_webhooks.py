@@ -69,6 +69,21 @@ def test_a_webhook_is_signed_so_that_both_validators_accept_it(
     assert told["metrics"] == prediction.metrics
 
 
+def test_after_a_rotation_whoever_has_either_secret_is_content(
+    receiver: tuple[str, queue.Queue[Received]],
+) -> None:
+    url, received = receiver
+    before = replicate.webhooks.default.secret()
+    replicate.default_client._request("POST", "/v1/webhooks/default/secret/rotate")
+    after = replicate.webhooks.default.secret()
+    assert after.key != before.key
+    replicate.models.predictions.create("demo/echo", {"text": "signed twice"}, webhook=url)
+    headers, body = received.get(timeout=30)
+    for secret in (before, after):
+        Webhooks.validate(headers=headers, body=body.decode(), secret=secret)
+        assert Webhook(secret.key).verify(body.decode(), headers)
+
+
 def test_completed_comes_last_and_only_the_wanted_events_come(
     receiver: tuple[str, queue.Queue[Received]],
 ) -> None:
