@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -120,6 +120,9 @@ class Transformers(ModelType):
 
     def progress(self, prepared: Recording) -> float:
         return prepared.share
+
+    def metrics(self, prepared: Recording) -> Mapping[str, float | str]:
+        return {"input_audio_seconds": prepared.seconds}
 
     @torch.inference_mode()
     def warm_up(self) -> None:

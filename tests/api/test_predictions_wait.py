@@ -35,6 +35,23 @@ async def test_a_prediction_that_ends_in_time_is_answered_with_its_output(
     assert await look(served, root, done["id"]) == done
 
 
+async def test_what_a_model_has_measured_is_told_beside_the_times(
+    served: Served, database_url: str, redis_url: str
+) -> None:
+    root = await served.admin()
+    await add_model(served, root)
+    measured = {"input_token_count": 3, "output_token_count": 5, "finish_reason": "length"}
+    async with lane_by_hand(database_url, redis_url) as lane:
+        asking = asyncio.create_task(ask(served, root, status=201, prefer="wait=20"))
+        await until_queued(served)
+        (lease,) = await lane.claim()
+        await lane.end(lease, output='"hello"', metrics=measured)
+        done = await asking
+    assert measured.items() < done["metrics"].items()
+    assert done["metrics"].keys() - measured.keys() == {"total_time", "predict_time"}
+    assert await look(served, root, done["id"]) == done
+
+
 async def test_a_prediction_that_takes_longer_is_answered_as_starting(
     served: Served, database_url: str, redis_url: str
 ) -> None:

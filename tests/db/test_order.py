@@ -116,8 +116,11 @@ def test_a_finished_one_leaves_the_queue_and_keeps_its_output(world: Sessions) -
     lane = world.lane()
     (identifier,) = world.submit(ANN)
     (lease,) = lane.claim(POOL, VERSIONS[0], limit=1, budget=1).leases
-    (ended,) = lane.finish([Outcome(lease, Status.SUCCEEDED, output='{"said": "déjà vu"}')])
+    metrics = {"output_token_count": 2, "finish_reason": "stop"}
+    outcome = Outcome(lease, Status.SUCCEEDED, output='{"said": "déjà vu"}', metrics=metrics)
+    (ended,) = lane.finish([outcome])
     assert (ended.id, ended.status, ended.output) == (identifier, "succeeded", {"said": "déjà vu"})
+    assert ended.metrics == metrics
     assert ended.started_at is not None
     assert ended.started_at <= ended.completed_at
     assert world.rows("SELECT count(*) FROM queue") == [(0,)]

@@ -54,6 +54,8 @@ def test_labels_come_with_the_probabilities_of_the_model(tmp_path: Path, kind: s
     assert classify(engine) == [
         {"label": label, "score": pytest.approx(score, abs=1e-5)} for score, label in expected
     ]
+    row = engine.prepare({"text": TEXT})
+    assert engine.metrics(row) == {"input_token_count": len(row.features["input_ids"])}
     assert [one["label"] for one in classify(engine, top_k=2)] == [label for _, label in expected[:2]]
 
 

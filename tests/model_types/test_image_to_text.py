@@ -213,6 +213,20 @@ def test_limits_and_stop_strings_are_each_row_s_own(qwen: Transformers) -> None:
     assert again == whole
 
 
+def test_the_tokens_that_stand_for_images_and_questions_count(
+    qwen: Transformers, answers: Transformers
+) -> None:
+    row = qwen.prepare(asked(RED, prompt="see", temperature=1.5, seed=3, max_new_tokens=2))
+    image_tokens = row.ids.count(qwen._family.model.config.image_token_id)
+    qwen.predict([row])
+    measured = qwen.metrics(row)
+    assert 0 < image_tokens < int(measured["input_token_count"]) == len(row.ids)
+    assert (measured["output_token_count"], measured["finish_reason"]) == (2, "length")
+    question = answers.prepare(asked(RED, prompt="how many ?"))
+    # Three words, the two ends of the question, and what begins the answer.
+    assert answers.metrics(question)["input_token_count"] == 6
+
+
 def test_what_has_been_cancelled_stops_at_the_next_token(captions: Transformers) -> None:
     cancelled, other = (captions.prepare(asked(RED, prompt="the", temperature=2, seed=1)) for _ in range(2))
     captions.cancel(cancelled)

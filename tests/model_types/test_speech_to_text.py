@@ -181,6 +181,10 @@ def test_it_writes_what_transformers_writes(
     assert isinstance(found, Transcript) == asked.is_heard
 
 
+def test_a_recordings_length_is_what_it_measures(engine: Transformers) -> None:
+    assert engine.metrics(recording(engine, 7.3)) == {"input_audio_seconds": 7.3}
+
+
 def test_times_rise_and_end_with_the_recording(engine: Transformers) -> None:
     found = transcript(engine, 7.3, tune=3, timestamps="word", temperature=1, seed=1)
     assert found.duration == 7.3

@@ -112,6 +112,29 @@ def test_a_row_that_met_its_stop_string_costs_no_more_tokens(recital: Transforme
     assert passes.count == len(" to get very tired")
 
 
+def test_a_row_counts_its_own_tokens_and_says_why_it_ended(recital: Transformers) -> None:
+    request: dict[str, Any] = {"prompt": "Alice was beginning", "temperature": 0, "max_new_tokens": 40}
+    last_words: dict[str, Any] = {"prompt": TEXT[-30:-10], "temperature": 0}
+    cases: list[tuple[dict[str, Any], int, str]] = [
+        (request, 40, "length"),
+        ({**request, "stop": "very"}, len(" to get very"), "stop"),
+        ({**request, "max_new_tokens": len(" to get very"), "stop": "very"}, len(" to get very"), "stop"),
+        ({**request, "max_new_tokens": len(" to get ver"), "stop": "very"}, len(" to get ver"), "length"),
+        # The token that ends the text is one of them.
+        (last_words, 11, "stop"),
+        ({**last_words, "max_new_tokens": 11}, 11, "stop"),
+        ({**last_words, "max_new_tokens": 10}, 10, "length"),
+    ]
+    rows = [recital.prepare(request) for request, _, _ in cases]
+    recital.predict(rows)
+    for row, (request, count, reason) in zip(rows, cases, strict=True):
+        assert recital.metrics(row) == {
+            "input_token_count": len(request["prompt"]),
+            "output_token_count": count,
+            "finish_reason": reason,
+        }
+
+
 def test_a_stop_string_of_one_row_leaves_the_others_alone(recital: Transformers) -> None:
     request = {"prompt": "Alice was beginning", "max_new_tokens": 40, "temperature": 0}
     rows = [recital.prepare({**request, "stop": "very"}), recital.prepare(request)]

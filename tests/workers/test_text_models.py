@@ -46,15 +46,19 @@ def test_texts_are_embedded_reranked_and_classified_by_one_lane(stack: Stack, tm
         reranker = add(client, "rerank", cross_encoder)
         labeller = add(client, "classification", classifier)
 
-        listed = ask(client, encoder, text=SENTENCES)["output"]
+        embedded = ask(client, encoder, text=SENTENCES)
         single = ask(client, encoder, text=SENTENCES[0])["output"]
-        ranked = ask(client, reranker, query="the cat", documents=["a dog", "a fish sings"], top_n=1)[
-            "output"
-        ]
-        labels = ask(client, labeller, text="the cat sleeps", top_k=1)["output"]
+        reranked = ask(client, reranker, query="the cat", documents=["a dog", "a fish sings"], top_n=1)
+        labelled = ask(client, labeller, text="the cat sleeps", top_k=1)
         refused = ask(client, encoder, text="Hello", dimensions=1000)
         misplaced = ask(client, labeller, image=data_uri(Image.new("RGB", (8, 8))))
 
+    listed, ranked, labels = embedded["output"], reranked["output"], labelled["output"]
+    # Two tokens begin and end each text, a third one stands between query and document.
+    words = len(" ".join(SENTENCES).replace(".", " .").split())
+    assert embedded["metrics"]["input_token_count"] == words + 2 * len(SENTENCES)
+    assert reranked["metrics"]["input_token_count"] == (2 + 2 + 3) + (2 + 3 + 3)
+    assert labelled["metrics"]["input_token_count"] == 3 + 2
     vectors = np.array(listed)
     nearness = vectors @ vectors.T
     assert nearness[0, 1] > 0.5 > nearness[0, 2]
