@@ -71,8 +71,10 @@ class Server:
         environment = self.environment(self.url)
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            yield process.stdout
-            process.terminate()
+            try:
+                yield process.stdout
+            finally:
+                process.terminate()
 
     def http(self) -> httpx.Client:
         """A client of no make, with the token."""
@@ -82,6 +84,8 @@ class Server:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One running Augury for all clients, with the demo models."""
+    if not environments.are_installed():
+        pytest.fail("The clients are not installed: `make test-clients` does it.", pytrace=False)
     directory = tmp_path_factory.mktemp("clients")
     with at_work_in(directory) as operator:
         operator.environment |= _LIMITS

@@ -30,6 +30,10 @@ def node_directory() -> Path:
     return ROOT / "node"
 
 
+def are_installed() -> bool:
+    return all(path.exists() for path in (*map(python, PYTHONS), node_directory() / "node_modules"))
+
+
 def install() -> None:
     """Make all of them anew, at the pinned versions."""
     shutil.rmtree(ROOT, ignore_errors=True)
