@@ -17,7 +17,7 @@ RECITAL = {"prompt": "Alice was", "max_new_tokens": 32, "temperature": 0}
 FOREVER = {"text": "", "sleep": 60, "steps": 600}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client() -> Replicate:
     return Replicate()
 
@@ -96,9 +96,10 @@ def stranger_creates_a_model(client: Replicate) -> None:
 
 
 def knock_too_often(client: Replicate) -> None:
+    once = client.copy(max_retries=0)
     for _ in range(10):
         with contextlib.suppress(replicate.UnprocessableEntityError):
-            client.copy(max_retries=0).post("/auth/register", cast_to=object, body={})
+            once.post("/auth/register", cast_to=object, body={})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import replicate
 from replicate import Replicate
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client() -> Replicate:
     return Replicate()
 
