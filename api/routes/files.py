@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from operator import attrgetter
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, status
-from starlette.datastructures import FormData
-from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from api.access import Creator, Reader
 from api.auth import authenticate
-from api.errors import Invalid
 from api.file_urls import FILES_PATH
+from api.forms import form_parts
 from api.gateway import gateway_of
 from api.limits import RouteClass, limit
 from api.pages import MAX_LIMIT, CursorQuery, LimitQuery, Page, page
@@ -43,26 +39,11 @@ async def create(request: Request) -> File:
     """Upload a file, to name its URL in inputs; it is kept for some hours."""
     principal = await authenticate(request)
     await limit(request, principal, RouteClass.CREATE)
-    async with _form(request) as parts:
+    async with form_parts(
+        request, max_files=MAX_FILES, max_fields=MAX_FIELDS, max_field_bytes=MAX_METADATA_BYTES
+    ) as parts:
         file = await files.add(gateway_of(request), principal, await read_form(parts))
     return File.of(file, principal, request)
-
-
-@asynccontextmanager
-async def _form(request: Request) -> AsyncIterator[FormData]:
-    """The parts of the body; files among them lie on disk. Raises `Invalid`."""
-    try:
-        parts = await request.form(
-            max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_METADATA_BYTES
-        )
-    except HTTPException as error:
-        if error.status_code != status.HTTP_400_BAD_REQUEST:
-            raise
-        raise Invalid([("body", f"is no form that can be read: {error.detail}")]) from None
-    try:
-        yield parts
-    finally:
-        await parts.close()
 
 
 @router.get("", response_model=FilePage)
