@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 DType = Literal["auto", "float32", "float16", "bfloat16"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Tuning(BaseModel):
@@ -67,3 +68,8 @@ class VersionOptions(Tuning, Residence):
     """All options of a version that are the same for every type. Others are the engine's business."""
 
     model_config = ConfigDict(extra="allow")
+
+    moderation: dict[str, Share] = Field(
+        default_factory=dict,
+        description="What makes a classifier a moderation model: from which score on each label is flagged.",
+    )

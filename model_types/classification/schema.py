@@ -14,6 +14,7 @@ BYTES_PER_TOKEN = 4
 # A usual image model cuts its image into so many patches.
 IMAGE_COST = 256
 MAX_TEXT_CHARACTERS = 1 << 20
+MAX_LABELS = 1000
 
 
 def _given(field: str) -> JsonDict:
@@ -44,7 +45,7 @@ class Input(BaseModel):
     top_k: int = Field(
         default=5,
         ge=1,
-        le=1000,
+        le=MAX_LABELS,
         title="Top k",
         description="How many of the likeliest labels to give; all where the model has fewer.",
         json_schema_extra={"x-order": 2},
