@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -71,11 +72,16 @@ def test_a_client_may_say_when_it_is_too_late(client: Replicate) -> None:
     client.predictions.cancel(prediction_id=prediction.id)
 
 
-def test_predictions_are_listed_newest_first_and_by_time(client: Replicate) -> None:
-    first, second = (echoed(client, {"text": str(number)}) for number in range(2))
-    assert [prediction.id for prediction in client.predictions.list()][:2] == [second.id, first.id]
-    since = client.predictions.list(created_after=second.created_at, extra_query={"source": "api"})
-    assert first.id not in {prediction.id for prediction in since}
+def test_predictions_are_listed_newest_first_from_page_to_page(client: Replicate) -> None:
+    created = [echoed(client, {"text": str(number)}).id for number in range(3)]
+    pairs = client.predictions.list(extra_query={"limit": "2"})
+    assert [prediction.id for prediction in islice(pairs, 3)] == created[::-1]
+
+
+def test_predictions_are_listed_by_time_and_source(client: Replicate) -> None:
+    before, after = (echoed(client, {"text": text}) for text in ("before", "after"))
+    since = client.predictions.list(created_after=after.created_at, extra_query={"source": "api"})
+    assert before.id not in {prediction.id for prediction in since}
 
 
 def test_a_client_with_little_patience_makes_one_prediction(client: Replicate) -> None:
