@@ -10,6 +10,8 @@ from fastapi import FastAPI
 
 from api import errors
 from api.aliases import Aliases
+from api.compat.openai import chat, completions, embeddings, rerank
+from api.compat.openai.errors import SURFACE as OPENAI
 from api.file_urls import FILES_PATH
 from api.gateway import open_gateway
 from api.requests import RequestMiddleware
@@ -57,11 +59,21 @@ def create_app(
         openapi_url=None,
     )
     # The last one added stands first.
-    app.add_middleware(Shortcut, endpoints={("POST", "/v1/predictions"): predictions.create})
+    app.add_middleware(
+        Shortcut,
+        endpoints={
+            ("POST", "/v1/predictions"): predictions.create,
+            ("POST", chat.PATH): chat.create,
+            ("POST", completions.PATH): completions.create,
+            ("POST", embeddings.PATH): embeddings.create,
+            ("POST", rerank.PATH): rerank.create,
+        },
+    )
     app.add_middleware(
         RequestMiddleware,
         max_body_bytes=gateway.body_limit_bytes,
         max_bytes_of={FILES_PATH: gateway.upload_limit_bytes},
+        surfaces=(OPENAI,),
     )
     errors.install(app)
     resources = (
@@ -79,6 +91,10 @@ def create_app(
         blobs,
         webhooks,
         trainings,
+        chat,
+        completions,
+        embeddings,
+        rerank,
         health,
         metrics,
         pages,

@@ -21,6 +21,7 @@ from api.passwords import Passwords
 from api.services.inputs import InputFiles
 from api.services.versions import Versions
 from api.settings import GatewaySettings
+from api.vector_cache import VectorCache
 from api.waiting import Waiting
 from db.blob_urls import BlobUrls
 from db.blobs import Blobs
@@ -55,6 +56,7 @@ class Gateway:
     file_urls: FileUrls
     stream_urls: StreamUrls
     inputs: InputFiles
+    vectors: VectorCache
 
 
 def _redis(broker: BrokerSettings) -> Redis:
@@ -106,6 +108,7 @@ async def open_gateway(
             file_urls=FileUrls(secret_key),
             stream_urls=StreamUrls(secret_key),
             inputs=inputs,
+            vectors=VectorCache(settings.embedding_cache_size),
         )
     finally:
         inputs.close()

@@ -70,6 +70,12 @@ class GatewaySettings(InputSettings):
     wait_seconds_max: float = Field(
         55, gt=0, description="The longest hold that `Prefer: wait` gets; clients give up after 60 seconds."
     )
+    embedding_cache_size: int = Field(
+        0,
+        ge=0,
+        description="How many texts' vectors each gateway remembers for /v1/embeddings. What is remembered "
+        "makes no prediction, so by default nothing is.",
+    )
     metrics_public: bool = Field(
         False,
         description="Let everybody read /metrics; else administrators, whose token Prometheus can send.",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 
 from db.pools import model_type_of
@@ -35,7 +35,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[Depth], float]], ...] = (
 async def exposition(gateway: Gateway) -> bytes:
     """The metrics in Prometheus' text format, version 0.0.4; without the lanes' while Redis is away."""
     pools = await depths(gateway.engine)
-    found = [_gauge(*gauge, pools) for gauge in _GAUGES]
+    found = [*(_gauge(*gauge, pools) for gauge in _GAUGES), *_remembered(gateway)]
     try:
         found += families(await gateway.redis.hgetall(KEY))
     except (RedisError, OSError) as error:
@@ -53,6 +53,17 @@ def _gauge(name: str, help_: str, value: Callable[[Depth], float], pools: Iterab
             labels["deployment"] = depth.deployment
         gauge.add_sample(name, labels, value(depth))
     return gauge
+
+
+def _remembered(gateway: Gateway) -> Iterable[Metric]:
+    """What came of looking for the vectors of texts, in this gateway process alone."""
+    here = "in this gateway's memory"
+    yield CounterMetricFamily(
+        "augury_embedding_cache_hits", f"Texts whose vector was {here}.", gateway.vectors.hits
+    )
+    yield CounterMetricFamily(
+        "augury_embedding_cache_misses", f"Texts whose vector was not {here}.", gateway.vectors.misses
+    )
 
 
 class _Found:

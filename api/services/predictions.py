@@ -14,8 +14,9 @@ from api.credentials import Principal
 from api.errors import Invalid, Unavailable
 from api.schemas.predictions import PredictionCreate
 from api.services import retries, submitting
-from api.services.inputs import placed
+from api.services.inputs import Taken, placed
 from api.services.submitting import Terms
+from api.services.versions import ResolvedVersion
 from db import submissions
 from db.documents import PredictionRecord
 from db.errors import NotFound
@@ -25,6 +26,7 @@ from db.repositories.keyset import Cursor
 from db.repositories.predictions import Filters
 from db.repositories.transactions import read
 from db.states import TERMINAL
+from db.submissions import Submission
 from workers.messages import News, news_of
 
 if TYPE_CHECKING:
@@ -63,6 +65,22 @@ async def create(
             raise
         return await _replay(gateway, principal, known, terms.hold_seconds)
     await gateway.inputs.store(taken)
+    try:
+        return await _accepted(gateway, principal, submission, version, taken, terms)
+    except asyncio.CancelledError:
+        if terms.is_bound:
+            await _abandon(gateway, submission.id)
+        raise
+
+
+async def _accepted(
+    gateway: Gateway,
+    principal: Principal,
+    submission: Submission,
+    version: ResolvedVersion,
+    taken: Taken,
+    terms: Terms,
+) -> PredictionRecord:
     with gateway.waiting.expect(submission.id) as future:
         accepted = await gateway.intake.accept(submission)
         if accepted.replayed:
@@ -72,6 +90,12 @@ async def create(
         if not terms.hold_seconds:
             return record
         return await _awaited(gateway, principal, record, future, terms.hold_seconds)
+
+
+async def _abandon(gateway: Gateway, prediction_id: str) -> None:
+    """Cancel what nobody waits for any more; it may be on its way into the database still."""
+    await gateway.intake.settle()
+    await submissions.cancel(gateway.engine, prediction_id)
 
 
 async def version_of(gateway: Gateway, principal: Principal, model: str, version: str | None) -> str:

@@ -42,6 +42,7 @@ class Terms:
 
     `attempt` is for clients that repeat requests without a key.
     `hold_seconds` is how long the answer may wait for the end, and `cancel_after` the client's own deadline.
+    With `is_bound` nobody but this request knows of it: it is canceled when the request is.
     """
 
     key: str | None = None
@@ -50,6 +51,7 @@ class Terms:
     cancel_after: timedelta | None = None
     uploads: Sequence[Upload] = ()
     via: Via | None = None
+    is_bound: bool = False
 
 
 def reference(body: PredictionCreate) -> str:

@@ -95,21 +95,22 @@ async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None
 
 
 class LaneByHand:
-    """A lane of the echo pool that claims and finishes when a test says so."""
+    """A lane that claims and finishes when a test says so."""
 
-    def __init__(self, database_url: str, redis_url: str) -> None:
+    def __init__(self, database_url: str, redis_url: str, pool: str = "echo") -> None:
+        self._pool = pool
         self._engine = sync_engine(DatabaseSettings(database_url=database_url))
         self._client = redis.Redis.from_url(redis_url)
         self._announcer = Announcer(self._client, Bells(self._client))
         self._leases = Leases(self._engine, "by-hand")
-        lanes.register(self._engine, lanes.LaneInfo("by-hand", "worker", 0, "here", 1, ["echo"]))
+        lanes.register(self._engine, lanes.LaneInfo("by-hand", "worker", 0, "here", 1, [pool]))
 
     async def claim(self) -> list[Lease]:
         """Lease all that waits of the version whose turn it is."""
 
         def claim() -> list[Lease]:
-            (version, *_) = self._leases.waiting("echo")
-            claimed = self._leases.claim("echo", version.version_id, limit=1000, budget=1000)
+            (version, *_) = self._leases.waiting(self._pool)
+            claimed = self._leases.claim(self._pool, version.version_id, limit=1000, budget=1000)
             return list(claimed.leases)
 
         return await asyncio.to_thread(claim)
@@ -136,9 +137,16 @@ class LaneByHand:
 
     async def serve_when_asked(self) -> list[Lease]:
         """Wait until something waits, and do it."""
-        await asyncio.to_thread(wait_until, lambda: bool(self._leases.waiting("echo")))
-        leases = await self.claim()
+        leases = await self.claim_when_asked()
         await self.finish(leases)
+        return leases
+
+    async def claim_when_asked(self, count: int = 1) -> list[Lease]:
+        """Wait until so many predictions wait, and lease them."""
+        leases: list[Lease] = []
+        while len(leases) < count:
+            await asyncio.to_thread(wait_until, lambda: bool(self._leases.waiting(self._pool)))
+            leases += await self.claim()
         return leases
 
     def close(self) -> None:
@@ -147,9 +155,9 @@ class LaneByHand:
 
 
 @asynccontextmanager
-async def lane_by_hand(database_url: str, redis_url: str) -> AsyncIterator[LaneByHand]:
+async def lane_by_hand(database_url: str, redis_url: str, pool: str = "echo") -> AsyncIterator[LaneByHand]:
     """A registered lane, closed afterwards."""
-    lane = await asyncio.to_thread(LaneByHand, database_url, redis_url)
+    lane = await asyncio.to_thread(LaneByHand, database_url, redis_url, pool)
     try:
         yield lane
     finally:

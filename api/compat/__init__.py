@@ -1,0 +1,1 @@
+"""Other APIs, as translations onto the same predictions."""

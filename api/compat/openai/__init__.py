@@ -1,0 +1,1 @@
+"""OpenAI's API: its requests become predictions, and their ends its answers."""
