@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from api import errors
 from api.aliases import Aliases
-from api.compat.openai import chat, completions, embeddings, rerank
+from api.compat.openai import audio, chat, completions, embeddings, images, moderations, rerank
 from api.compat.openai.errors import SURFACE as OPENAI
 from api.file_urls import FILES_PATH
 from api.gateway import open_gateway
@@ -95,6 +95,9 @@ def create_app(
         completions,
         embeddings,
         rerank,
+        audio,
+        images,
+        moderations,
         health,
         metrics,
         pages,
