@@ -17,14 +17,20 @@ import pytest
 
 from tests.cli.operator import at_work_in
 from tests.clients import environments
+from tests.clients.tls import https_before
+from tests.workers.receivers import CERTIFICATE
 
 # The suites are for the clients' own interpreters.
 collect_ignore = [*environments.PYTHONS, "node"]
 # A drawn digit, for models that see.
 PICTURE = Path(__file__).parents[2] / "examples/demo_models/digits/samples/0.png"
 _SUITE_SECONDS = 90
-# Small enough to be reached.
-_LIMITS = {"FILE_LIMIT_BYTES": "1000000", "RATE_LIMIT_LOGIN": "5/minute"}
+# Limits that are small enough to be reached, and a proxy whose word is taken.
+_SETTINGS = {
+    "FILE_LIMIT_BYTES": "1000000",
+    "RATE_LIMIT_LOGIN": "5/minute",
+    "FORWARDED_ALLOW_IPS": "127.0.0.1",
+}
 _OURS = ("REPLICATE_", "PYTEST_", "PYTHON")
 
 
@@ -33,6 +39,7 @@ class Server:
     """Where a running Augury is reached, as its administrator, and as one who may do less."""
 
     url: str
+    https_url: str
     token: str
     stranger_token: str
     directory: Path
@@ -47,6 +54,8 @@ class Server:
             "PYTHONDONTWRITEBYTECODE": "1",
             "STRANGER_TOKEN": self.stranger_token,
             "PICTURE": str(PICTURE),
+            "SSL_CERT_FILE": str(CERTIFICATE),
+            "NODE_EXTRA_CA_CERTS": str(CERTIFICATE),
         }
 
     def run(self, command: list[str | Path], base_url: str, directory: Path | None = None) -> str:
@@ -88,11 +97,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         pytest.fail("The clients are not installed: `make test-clients` does it.", pytrace=False)
     directory = tmp_path_factory.mktemp("clients")
     with at_work_in(directory) as operator:
-        operator.environment |= _LIMITS
+        operator.environment |= _SETTINGS
         operator.up()
         credentials = operator.data.credentials()
         assert credentials is not None
-        yield Server(credentials.url, credentials.api_token, _stranger(credentials.url), directory)
+        url, token = credentials.url, credentials.api_token
+        with https_before(url) as https_url:
+            yield Server(url, https_url, token, _stranger(url), directory)
 
 
 def _stranger(url: str) -> str:

@@ -31,6 +31,10 @@ def _suites(folder: str, ending: str) -> list[str]:
     return sorted(path.name for path in (environments.SUITES / folder).glob(f"test_*{ending}"))
 
 
+def _base_url(server: Server, suite: str) -> str:
+    return server.https_url if suite.startswith("test_https") else server.url
+
+
 def _pytest(folder: str, suite: str) -> list[str | Path]:
     """The client's own pytest, which knows nothing of the settings and fixtures of ours."""
     home = environments.SUITES / folder
@@ -41,17 +45,17 @@ def _pytest(folder: str, suite: str) -> list[str | Path]:
 
 @pytest.mark.parametrize("suite", _suites("python1", ".py"))
 def test_replicate_1_for_python(server: Server, suite: str) -> None:
-    server.run(_pytest("python1", suite), server.url)
+    server.run(_pytest("python1", suite), _base_url(server, suite))
 
 
 @pytest.mark.parametrize("suite", _suites("python2", ".py"))
 def test_replicate_2_for_python(server: Server, suite: str) -> None:
-    server.run(_pytest("python2", suite), f"{server.url}/v1")
+    server.run(_pytest("python2", suite), f"{_base_url(server, suite)}/v1")
 
 
 @pytest.mark.parametrize("suite", _suites("node", ".mjs"))
 def test_replicate_for_node(server: Server, node_directory: Path, suite: str) -> None:
-    server.run(node(suite), f"{server.url}/v1", node_directory)
+    server.run(node(suite), f"{_base_url(server, suite)}/v1", node_directory)
 
 
 def test_the_example_for_python(server: Server) -> None:
