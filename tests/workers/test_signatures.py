@@ -35,7 +35,9 @@ def test_whoever_knows_one_of_the_secrets_can_verify() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "value"), [("webhook-id", "msg_2"), ("webhook-timestamp", str(int(time.time()) - 1))]
+    ("header", "value"),
+    [("webhook-id", "msg_2"), ("webhook-timestamp", str(int(time.time()) - 1))],
+    ids=["id", "time"],
 )
 def test_neither_the_id_nor_the_time_can_be_changed(header: str, value: str) -> None:
     secret = new_secret()
