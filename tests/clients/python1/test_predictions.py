@@ -30,11 +30,6 @@ def test_run_by_version_is_an_iterator_where_the_schema_says_so() -> None:
     assert "beginning to" in "".join(chunks)
 
 
-def test_run_gives_what_a_model_that_does_not_stream_says() -> None:
-    text = "a sentence to be turned into a vector"
-    assert isinstance(replicate.run("demo/echo", input={"text": text}), list)
-
-
 def test_run_without_holding_the_request_polls_to_the_same_end() -> None:
     assert "".join(replicate.run("demo/echo", input={"text": "polled"}, wait=False)) == "polled"
 
