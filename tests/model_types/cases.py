@@ -101,6 +101,7 @@ SPEECH_TO_TEXT = Case(
     ],
     spoil=lambda recording: replace(recording, features=None),
     build=whisper.build,
+    same=same_numbers,
 )
 
 
