@@ -77,7 +77,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class WaitingVersion:
-    """A version with predictions waiting in a pool: its best rank there, and how long that one has waited.
+    """A version with predictions waiting in a pool: of the first its rank, its wait, and its priority.
 
     `kept_elsewhere` tells that the pool is a deployment's, and another lane has the version loaded for it.
     """
@@ -87,6 +87,7 @@ class WaitingVersion:
     rank: float
     waited_seconds: float
     kept_elsewhere: bool
+    priority: int
 
 
 # A loose index scan over (pool, version_id, rank): as many probes as versions wait, not rows. First in the
@@ -114,10 +115,11 @@ _WAITING = text(
            d.id IS NOT NULL AND EXISTS (
                SELECT 1 FROM lanes l
                WHERE l.id <> :lane AND f.version_id = ANY(l.kept) AND f.version_id = ANY(l.resident)
-           ) AS kept_elsewhere
+           ) AS kept_elsewhere,
+           head.priority
     FROM found f
     CROSS JOIN LATERAL (
-        SELECT q.rank, q.enqueued_at FROM queue q
+        SELECT q.rank, q.enqueued_at, q.priority FROM queue q
         WHERE q.pool = f.pool AND q.version_id = f.version_id AND q.lane IS NULL
         ORDER BY q.rank, q.id LIMIT 1
     ) head

@@ -1,6 +1,6 @@
-"""The words for a prediction's state, for what webhooks hear of, and for why one failed."""
+"""The words for a prediction's state and priority, for what webhooks hear of, and for why one failed."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class Status(StrEnum):
@@ -14,6 +14,14 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED})
+
+
+class Priority(IntEnum):
+    """How urgent a prediction is. Nobody goes before the default: one can only let others go first."""
+
+    DEFAULT = 0
+    FLEX = 1
+    BATCH = 2
 
 
 class Event(StrEnum):

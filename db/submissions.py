@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.endings import Ended, ending, read_endings
 from db.errors import IdempotencyMismatch
-from db.states import Status
+from db.states import Priority, Status
 from db.tables.queue_entry import PRIORITY_STEP
 
 
@@ -38,7 +38,7 @@ class Submission:
     waiter: str | None = None
     deadline_seconds: float | None = None
     cost: int = 1
-    priority: int = 0
+    priority: Priority = Priority.DEFAULT
     idempotency_key: str | None = None
     digest: bytes | None = None
     source: str = "api"
@@ -49,8 +49,9 @@ class Submission:
 
 
 # One statement, so one transaction and one round trip for however many predictions. Ranks are start tags
-# of start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queuing", 1996): an owner's next one
-# starts where the last one ended, or at the pool's virtual time, whichever is later.
+# of start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queuing", 1996): an owner's next one of
+# a priority starts where the last one ended, or at the virtual time, whichever is later. That is the pool's,
+# but for patient classes, which may have fallen behind it, where the first of those that wait starts.
 # What is already stored (a retry after a lost answer) is not queued again.
 SUBMIT = f"""
 WITH incoming AS (
@@ -79,23 +80,30 @@ stored AS (
     ON CONFLICT DO NOTHING RETURNING id
 ),
 accepted AS (
-    SELECT i.*, row_number() OVER (PARTITION BY pool, owner_id ORDER BY place) - 1 AS ahead
+    SELECT i.*, row_number() OVER (PARTITION BY pool, owner_id, priority ORDER BY place) - 1 AS ahead
     FROM incoming i JOIN stored USING (id)
 ),
 clock AS (
-    INSERT INTO owner_clocks AS c (pool, owner_id, virtual_time, burst)
-    SELECT a.pool, a.owner_id, coalesce(max(p.virtual_time), 0) + count(*), count(*)
+    INSERT INTO owner_clocks AS c (pool, owner_id, priority, virtual_time, burst)
+    SELECT a.pool, a.owner_id, a.priority, coalesce(
+               CASE WHEN a.priority > 0 THEN (
+                   SELECT q.rank - q.priority * {PRIORITY_STEP}::float8 FROM queue q
+                   WHERE q.pool = a.pool AND q.priority = a.priority AND q.priority > 0 AND q.lane IS NULL
+                   ORDER BY q.rank LIMIT 1
+               ) END,
+               max(p.virtual_time), 0
+           ) + count(*), count(*)
     FROM accepted a LEFT JOIN pool_clocks p USING (pool)
-    GROUP BY a.pool, a.owner_id ORDER BY a.pool, a.owner_id
-    ON CONFLICT (pool, owner_id) DO UPDATE
+    GROUP BY a.pool, a.owner_id, a.priority ORDER BY a.pool, a.owner_id, a.priority
+    ON CONFLICT (pool, owner_id, priority) DO UPDATE
     SET virtual_time = greatest(c.virtual_time, excluded.virtual_time - excluded.burst) + excluded.burst,
         burst = excluded.burst
-    RETURNING pool, owner_id, virtual_time - burst AS start
+    RETURNING pool, owner_id, priority, virtual_time - burst AS start
 )
 INSERT INTO queue (id, pool, version_id, owner_id, rank, priority, cost, deadline_at, waiter)
 SELECT a.id, a.pool, a.version_id, a.owner_id, clock.start + a.ahead + a.priority * {PRIORITY_STEP}::float8,
        a.priority, a.cost, least(now() + make_interval(secs => a.deadline_seconds), a.deadline_at), a.waiter
-FROM accepted a JOIN clock USING (pool, owner_id)
+FROM accepted a JOIN clock USING (pool, owner_id, priority)
 RETURNING id, rank
 """
 

@@ -312,12 +312,14 @@ class Runner:
     def _choose(self, waiting: Sequence[WaitingVersion]) -> WaitingVersion:
         """Of the pool whose turn it is: what is loaded first, unless another version has waited for too long.
 
-        Nor does a pool get its turn for a version that is to be loaded, while others wait for loaded ones.
+        Patient predictions do not wait for too long while the first in order are more urgent. Nor does a pool
+        get its turn for a version that is to be loaded, while others wait for loaded ones.
         """
         ready = [version for version in waiting if self._is_late(version) or self._is_loaded(version)]
         pool = self._turns.of(version.pool for version in ready or waiting)
         versions = [version for version in waiting if version.pool == pool]
-        oldest = max(versions, key=lambda version: version.waited_seconds)
+        urgent = [version for version in versions if version.priority <= versions[0].priority]
+        oldest = max(urgent, key=lambda version: version.waited_seconds)
         if self._is_late(oldest):
             return oldest
         return next(filter(self._is_loaded, versions), versions[0])

@@ -1,6 +1,6 @@
-"""The clocks of start-time fair queueing: one per pool, one per owner in it."""
+"""The clocks of start-time fair queueing: one per pool, one per owner and priority in it."""
 
-from sqlalchemy import Double
+from sqlalchemy import Double, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.base import Base, Key
@@ -17,12 +17,13 @@ class PoolClock(Base):
 
 
 class OwnerClock(Base):
-    """Where an owner's next prediction starts: the finish tag of the last one, in one pool."""
+    """Where an owner's next prediction of a priority starts: the finish tag of the last one, in one pool."""
 
     __tablename__ = "owner_clocks"
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
     pool: Mapped[Key]
     owner_id: Mapped[Key]
+    priority: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default="0")
     virtual_time: Mapped[float] = mapped_column(Double, server_default="0")
     burst: Mapped[float] = mapped_column(Double, server_default="0", comment="what the last commit added")

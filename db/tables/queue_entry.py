@@ -20,6 +20,7 @@ class QueueEntry(Base):
     __tablename__ = "queue"
     __table_args__ = (
         Index("ix_queue_order", "pool", "version_id", "rank", "id"),
+        Index("ix_queue_patient", "pool", "priority", "rank", postgresql_where=text("priority > 0")),
         Index("ix_queue_deadline", "deadline_at", postgresql_where=text("deadline_at IS NOT NULL")),
         {"postgresql_with": {"fillfactor": "60"}},
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from db.lanes import MAX_LOSSES
 from db.leases import Claim, Lease, Outcome
-from db.states import FailureCode, Status
+from db.states import FailureCode, Priority, Status
 from db.submissions import Submission
 from db.tables.queue_entry import PRIORITY_STEP
 
@@ -50,20 +50,25 @@ class QueueModel:
     ended: dict[str, End] = field(default_factory=dict)
     webhooks: dict[str, str] = field(default_factory=dict)
     keys: dict[tuple[str, str], tuple[str, bytes | None]] = field(default_factory=dict)
-    owner_clocks: dict[str, float] = field(default_factory=dict)
+    owner_clocks: dict[tuple[str, Priority], float] = field(default_factory=dict)
     pool_clock: float = 0.0
 
     def submit(self, submissions: Sequence[Submission]) -> list[tuple[str, bool] | None]:
         """The answers: (id, replayed), or None for a key that was used for something else."""
         known = self.entries.keys() | self.ended.keys()
         fresh = [s for s in submissions if self._takes_its_key(s) and s.id not in known]
-        for owner in {submission.owner_id for submission in fresh}:
-            start = max(self.owner_clocks.get(owner, 0.0), self.pool_clock)
-            for submission in (s for s in fresh if s.owner_id == owner):
-                self.entries[submission.id] = Entry(submission, start)
-                start += 1
-            self.owner_clocks[owner] = start
+        times = {priority: self._virtual_time(priority) for priority in Priority}
+        for submission in fresh:
+            clock = submission.owner_id, submission.priority
+            start = max(self.owner_clocks.get(clock, 0.0), times[submission.priority])
+            self.entries[submission.id] = Entry(submission, start)
+            self.owner_clocks[clock] = start + 1
         return [self._answer(submission) for submission in submissions]
+
+    def _virtual_time(self, priority: Priority) -> float:
+        """Where the next of this class starts: patient ones beside the first of those that wait."""
+        patient = (e for e in self.entries.values() if e.submission.priority == priority > Priority.DEFAULT)
+        return min((entry.start for entry in patient if entry.lane is None), default=self.pool_clock)
 
     def _takes_its_key(self, submission: Submission) -> bool:
         if submission.idempotency_key is None:

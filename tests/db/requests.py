@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import hypothesis.strategies as st
 
 from db.ids import new_id
+from db.states import Priority
 from db.submissions import Submission
 
 POOL = "pool"
@@ -20,7 +21,7 @@ class Request:
 
     owner: str = "ann"
     version: str = VERSIONS[0]
-    priority: int = 0
+    priority: Priority = Priority.DEFAULT
     cost: int = 1
     body: str = "x"
     key: str | None = None
@@ -54,7 +55,7 @@ REQUESTS = st.lists(
         Request,
         owner=st.sampled_from(["ann", "bob", "cy"]),
         version=st.sampled_from(VERSIONS),
-        priority=st.sampled_from([0, 0, 1]),
+        priority=st.sampled_from([Priority.DEFAULT, Priority.DEFAULT, Priority.FLEX, Priority.BATCH]),
         cost=st.integers(1, 5),
         body=st.sampled_from(["x", "y"]),
         key=st.sampled_from([None, None, None, "k1", "k2"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from db.leases import Leases, Outcome
-from db.states import Status
+from db.states import Priority, Status
 from db.tables.queue_entry import PRIORITY_STEP
 from tests.db.interleaving import Sessions
 from tests.db.requests import POOL, VERSIONS, Request
@@ -52,17 +52,49 @@ def test_one_owners_predictions_run_in_the_order_in_which_they_came(world: Sessi
 
 def test_the_urgent_ones_go_first(world: Sessions) -> None:
     lane = world.lane()
-    patient = world.submit(*[Request(owner="ann", priority=1)] * 3)
-    urgent = world.submit(*[Request(owner="bob", priority=0)] * 3)
+    patient, flexible, urgent = (
+        world.submit(*[Request(owner="ann", priority=priority)] * 3) for priority in reversed(Priority)
+    )
+    assert claim(lane, limit=9) == urgent + flexible + patient
+
+
+def test_patient_ones_that_come_late_go_last_all_the_same(world: Sessions) -> None:
+    lane = world.lane()
+    world.rows("UPDATE pool_clocks SET virtual_time = %s RETURNING pool", 10 * PRIORITY_STEP)
+    patient = world.submit(*[Request(priority=Priority.BATCH)] * 3)
+    urgent = world.submit(*[BOB] * 3)
     assert claim(lane, limit=6) == urgent + patient
+
+
+def test_an_owners_ten_thousand_patient_ones_do_not_delay_their_own_next_urgent_one(world: Sessions) -> None:
+    lane = world.lane()
+    world.submit(*[Request(priority=Priority.BATCH)] * 10_000)
+    world.submit(*[BOB] * 3)
+    (urgent,) = world.submit(ANN)
+    assert urgent in claim(lane, limit=2)
+    claim(lane, limit=500)
+    (later,) = world.submit(ANN)
+    assert claim(lane, limit=1) == [later]
+
+
+def test_patient_ones_of_two_tenants_take_turns_however_long_the_first_have_waited(world: Sessions) -> None:
+    lane = world.lane()
+    patience = Priority.BATCH
+    world.submit(*[Request(owner="ann", priority=patience)] * 200)
+    for _ in range(50):
+        world.submit(Request(owner="cy"))
+        claim(lane, limit=1)
+    world.submit(*[Request(owner="bob", priority=patience)] * 20)
+    for turn in range(5):
+        assert sorted(owners(world, claim(lane, limit=4))) == ["ann", "ann", "bob", "bob"], turn
 
 
 def test_the_patient_ones_have_their_turn_once_enough_urgent_work_was_done(world: Sessions) -> None:
     """A step of priority is worth PRIORITY_STEP units of work: that is how the patient ones age."""
     lane = world.lane()
-    (patient,) = world.submit(Request(owner="ann", priority=1))
+    (patient,) = world.submit(Request(owner="ann", priority=Priority.FLEX))
     world.rows("UPDATE pool_clocks SET virtual_time = %s RETURNING pool", PRIORITY_STEP - 2.5)
-    urgent = world.submit(*[Request(owner="bob", priority=0)] * 5)
+    urgent = world.submit(*[BOB] * 5)
     assert claim(lane, limit=6) == [*urgent[:3], patient, *urgent[3:]]
 
 
@@ -116,7 +148,7 @@ def test_a_finished_one_leaves_the_queue_and_keeps_its_output(world: Sessions) -
     lane = world.lane()
     (identifier,) = world.submit(ANN)
     (lease,) = lane.claim(POOL, VERSIONS[0], limit=1, budget=1).leases
-    metrics = {"output_token_count": 2, "finish_reason": "stop"}
+    metrics: dict[str, float | str] = {"output_token_count": 2, "finish_reason": "stop"}
     outcome = Outcome(lease, Status.SUCCEEDED, output='{"said": "déjà vu"}', metrics=metrics)
     (ended,) = lane.finish([outcome])
     assert (ended.id, ended.status, ended.output) == (identifier, "succeeded", {"said": "déjà vu"})

@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
 from db import leases, outbox, partials
 from db.leases import Leases, Outcome
-from db.states import Status
+from db.states import Priority, Status
+from db.submissions import SUBMIT
 from tests.db.interleaving import Sessions
 from tests.db.requests import POOL, VERSIONS, Request
 
@@ -78,6 +80,20 @@ def test_lanes_read_a_long_queue_by_its_indexes_only(
     assert found
     assert {kind for kind, _ in found} <= {"Index Scan", "Index Only Scan"}
     assert index in {name for _, name in found}
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_submissions_find_the_first_patient_one_of_a_long_queue_by_an_index(
+    long_queue: Sessions, mode: str
+) -> None:
+    world = long_queue
+    world.observer.execute("UPDATE queue SET priority = 2 WHERE rank > %s", [WAITING / 2])
+    world.observer.execute("ANALYZE queue")
+    world.observer.execute(f"SET plan_cache_mode = {mode}")
+    patient = [Request(priority=Priority.BATCH).submission()] * 8
+    submitted = msgspec.json.encode(patient).decode()
+    (explained,) = world.rows(f"EXPLAIN (FORMAT JSON) {SUBMIT}", submitted)
+    assert set(scans(explained[0][0]["Plan"], "queue")) == {("Index Scan", "ix_queue_patient")}
 
 
 def updates(world: Sessions) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from db import lanes
+from db.states import Priority
 from tests.stack import wait_until
 from tests.workers.workshop import POOL, Workshop
 from workers.runner import LOOK_SECONDS, SLICE_SECONDS
@@ -228,3 +229,17 @@ def test_a_loaded_version_goes_first_until_another_has_waited_for_too_long(
         workshop.serve()
     first, second = workshop.batches()[1:]
     assert (first, second) == ((["newer"], ["older"]) if affinity_seconds else (["older"], ["newer"]))
+
+
+def test_patient_ones_of_another_version_wait_while_urgent_ones_come(
+    open_workshop: Open,
+) -> None:
+    workshop = open_workshop(affinity_seconds=0.0, batch={}, warm={})
+    workshop.submit("once", version="warm")
+    workshop.serve()
+    workshop.submit("patient", version="batch", priority=Priority.BATCH)
+    workshop.submit("urgent", version="warm")
+    time.sleep(LOOK_SECONDS)
+    for _ in range(2):
+        workshop.serve()
+    assert workshop.batches()[1:] == [["urgent"], ["patient"]]

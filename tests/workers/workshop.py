@@ -25,6 +25,7 @@ from db.ids import new_id
 from db.leases import Leases
 from db.session import sync_engine
 from db.settings import BlobSettings, DatabaseSettings
+from db.states import Priority
 from db.submissions import Submission, submit
 from model_types.base import DeviceLost, Failure, ModelType, ModelUnavailable, TypeInfo, VersionSpec
 from model_types.media import ImageInput
@@ -194,7 +195,14 @@ class Workshop:
         lanes.register(self.engine, lanes.LaneInfo(name, "worker", slot, "here", 1, [POOL]))
         return Leases(self.engine, name)
 
-    def submit(self, *texts: str, version: str = "v", pool: str = POOL, **inputs: Any) -> list[str]:
+    def submit(
+        self,
+        *texts: str,
+        version: str = "v",
+        pool: str = POOL,
+        priority: Priority = Priority.DEFAULT,
+        **inputs: Any,
+    ) -> list[str]:
         """Queue predictions in one commit; their ids."""
         batch = [
             Submission(
@@ -205,6 +213,7 @@ class Workshop:
                 pool=pool,
                 input=json.dumps({"text": text} | inputs),
                 created_at=datetime.now(UTC),
+                priority=priority,
             )
             for text in texts
         ]
