@@ -18,7 +18,7 @@ from api.services.inputs import Taken, Upload
 from api.services.retries import Attempt
 from api.services.versions import ResolvedVersion
 from db.documents import PredictionRecord
-from db.states import Event, Status
+from db.states import Event, Priority, Status
 from db.submissions import Submission
 from workers.addresses import ForbiddenUrl, check_url
 
@@ -42,6 +42,7 @@ class Terms:
 
     `attempt` is for clients that repeat requests without a key.
     `hold_seconds` is how long the answer may wait for the end, and `cancel_after` the client's own deadline.
+    A `priority` other than the default lets others go first.
     With `is_bound` nobody but this request knows of it: it is canceled when the request is.
     """
 
@@ -52,6 +53,7 @@ class Terms:
     uploads: Sequence[Upload] = ()
     via: Via | None = None
     is_bound: bool = False
+    priority: Priority = Priority.DEFAULT
 
 
 def reference(body: PredictionCreate) -> str:
@@ -112,6 +114,7 @@ def submission(
         deadline_seconds=gateway.settings.prediction_deadline_seconds,
         deadline_at=created_at + terms.cancel_after if terms.cancel_after else None,
         cost=examined.cost,
+        priority=terms.priority,
         streams=_streams(body, version),
         deployment=terms.via.deployment if terms.via else None,
         idempotency_key=terms.key,
