@@ -34,7 +34,9 @@ MODEL_TYPES = ("text-generation", "image-to-text")
 async def create(request: Request) -> Response:
     """Answer a conversation, as OpenAI's API does: at once, or in chunks with `stream`."""
     principal, body = await admitted(request, ChatRequest)
-    asked = await call(request, principal, body.model, MODEL_TYPES, PARAMETERS)
+    limit = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
+    parameters = {**PARAMETERS, "max_new_tokens": limit}
+    asked = await call(request, principal, body.model, MODEL_TYPES, parameters)
     turns = conversation(body, asked.version.model_type)
     inputs = [{**turns, **body.sampling(choice)} for choice in range(body.n or 1)]
     if body.stream:

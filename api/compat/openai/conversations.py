@@ -9,7 +9,7 @@ from api.compat.openai.schemas.chat import ChatMessage, ChatRequest
 from api.errors import Invalid
 
 # What the fields of the models' inputs are called in a request.
-PARAMETERS = {"max_new_tokens": "max_tokens", "prompt": "messages", "image": "messages", "images": "messages"}
+PARAMETERS = {"prompt": "messages", "image": "messages", "images": "messages"}
 
 _ROLES = {"developer": "system"}
 

@@ -61,7 +61,8 @@ class Call:
         records: list[PredictionRecord] = []
         try:
             for index, values in enumerate(inputs):
-                records.append(await self._create(values, Terms(key=self._key(index))))
+                terms = Terms(key=self._key(index), is_bound=self.is_bound)
+                records.append(await self._create(values, terms))
         except BaseException:
             await self.cancel(records)
             raise

@@ -226,6 +226,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("temperature", {"temperature": 3}),
     ("temperature", {"temperature": "hot"}),
     ("max_tokens", {"max_tokens": 0}),
+    ("max_completion_tokens", {"max_completion_tokens": 5000}),
     ("stop", {"stop": ["a", "b", "c", "d", "e"]}),
     ("surprise", {"surprise": 1}),
 ]
