@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from api.credentials import Principal
 from api.schemas.predictions import PredictionCreate
+from api.services import predictions
+from api.services.submitting import Terms
+from db.states import Priority
 from tests.api.asking import ECHO, add_model, ask, look, scalar, settled
 from tests.api.conftest import BASE_URL, Serve, Served
 from tests.api.test_models import GPT2
@@ -156,3 +160,13 @@ async def test_a_model_that_is_gone_leaves_its_predictions_readable(served: Serv
     left = await look(served, root, made["id"])
     assert left["model"] == left["model_id"] == model["id"]
     await ask(served, root, status=404)
+
+
+async def test_the_service_lets_others_go_first_where_it_is_told_to(served: Served) -> None:
+    root = await served.admin()
+    await add_model(served, root)
+    body = PredictionCreate(model="root/echo", input={"text": "hello"})
+    caller = Principal("0" * 26, "root", "admin")
+    for priority in reversed(Priority):
+        await predictions.create(served.gateway, caller, body, Terms(priority=priority))
+    assert await scalar(served, "SELECT array_agg(priority ORDER BY rank) FROM queue") == [0, 1, 2]
