@@ -6,20 +6,30 @@ import base64
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
+import soxr
 from openai import OpenAI
 from openai.types import Image as OpenAIImage
 from PIL import Image
+from pydantic_core import to_jsonable_python
 
+from model_types import registry
+from model_types.base import VersionSpec
+from model_types.media import InputFile, MediaLimits, audio
+from model_types.speech_to_text.schema import Input
 from tests.model_types import tiny_diffusion, tiny_encoders, whisper
+from tests.model_types.nearly import same_numbers
 from tests.stack import Stack
 
 pytestmark = pytest.mark.slow
 
-RECORDING = Path(__file__).parents[2] / "model_types" / "white_rabbit.ogg"
+# "Oh dear! Oh dear! I shall be too late!" by `espeak-ng -v en-us -s 150`, written as Ogg Vorbis.
+WHITE_RABBIT = (Path(__file__).parents[2] / "model_types" / "white_rabbit.ogg").read_bytes()
 
 
 @pytest.fixture
@@ -39,24 +49,34 @@ def client(tmp_path: Path, make_stack: Callable[..., Stack]) -> Iterator[OpenAI]
         yield made
 
 
-def test_media_go_in_and_out_by_openais_client(client: OpenAI) -> None:
-    transcriptions = client.audio.transcriptions
-    verbose = transcriptions.create(
-        model="test/whisper",
-        file=RECORDING,
-        language="en",
-        response_format="verbose_json",
-        timestamp_granularities=["word", "segment"],
-    )
-    assert verbose.duration == pytest.approx(3.804, abs=0.01)
-    assert verbose.segments
-    assert verbose.words
-    for segment in verbose.segments:
-        assert segment.avg_logprob < 0
-        assert segment.tokens
-        assert 0 <= segment.no_speech_prob <= 1
-    subtitles = transcriptions.create(model="test/whisper", file=RECORDING, response_format="vtt")
-    assert subtitles.startswith("WEBVTT\n\n00:00:0")
+def stereo_mp3(recording: bytes) -> bytes:
+    """The same in two channels at 44.1 kHz, as MP3."""
+    samples, rate_hz = soundfile.read(BytesIO(recording), dtype="float32")
+    louder = soxr.resample(samples, rate_hz, 44_100)
+    file = BytesIO()
+    soundfile.write(file, np.column_stack([louder, louder / 2]), 44_100, format="MP3")
+    return file.getvalue()
+
+
+def heard_here(folder: Path, recording: bytes) -> Any:
+    """What the model writes in this process, as JSON."""
+    spec = VersionSpec("1", "test/whisper", "speech-to-text", "transformers", str(folder))
+    engine = registry.engine(spec)
+    engine.load(spec, "cpu")
+    sound = InputFile("x", "audio", content=audio.decode(recording, MediaLimits()))
+    asked = Input(audio=sound, language="english", timestamps="word")
+    return to_jsonable_python(engine.predict([engine.prepare(asked)])[0])
+
+
+def test_media_go_in_and_out(client: OpenAI, tmp_path: Path) -> None:
+    def hear(name: str, recording: bytes) -> dict[str, Any]:
+        return client.audio.transcriptions.create(
+            model="test/whisper",
+            file=(name, recording),
+            language="english",
+            response_format="verbose_json",
+            timestamp_granularities=["word", "segment"],
+        ).to_dict()
 
     def draw(n: int, response_format: Literal["url", "b64_json"]) -> list[OpenAIImage]:
         return (
@@ -71,13 +91,19 @@ def test_media_go_in_and_out_by_openais_client(client: OpenAI) -> None:
             or []
         )
 
+    heard = hear("rabbit.ogg", WHITE_RABBIT)
+    assert heard["words"]
+    told = {"task": "transcribe", "usage": {"type": "duration", "seconds": heard["duration"]}}
+    assert same_numbers(heard, heard_here(tmp_path / "whisper", WHITE_RABBIT) | told)
+    again = hear("rabbit.mp3", stereo_mp3(WHITE_RABBIT))
+    assert [heard["duration"], again["duration"]] == pytest.approx([3.804, 3.804], abs=0.05)
+
     images = [base64.b64decode(image.b64_json or "") for image in draw(2, "b64_json")]
     assert [Image.open(BytesIO(data)).size for data in images] == [(64, 72), (64, 72)]
     assert images[0] != images[1]
-    (again,) = draw(1, "url")
-    assert httpx.get(again.url or "").content == images[0]
+    (linked,) = draw(1, "url")
+    assert httpx.get(linked.url or "").content == images[0]
 
-    judged = client.moderations.create(model="test/judge", input="the cat sleeps")
-    assert [(result.flagged, list(result.category_scores.to_dict())) for result in judged.results] == [
-        (True, ["rude"])
-    ]
+    judged: Any = client.moderations.create(model="test/judge", input="the cat sleeps").to_dict()
+    (result,) = judged["results"]
+    assert (result["flagged"], list(result["category_scores"])) == (True, ["rude"])
