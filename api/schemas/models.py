@@ -183,6 +183,9 @@ class Model(BaseModel):
     latest_version: Version | None
     created_at: Moment
     updated_at: Moment
+    object: Literal["model"] = "model"
+    created: int = Field(description="`created_at` in seconds since 1970, for OpenAI's clients.")
+    owned_by: str = Field(description="`owner`, for OpenAI's clients.")
 
     @classmethod
     def of(
@@ -217,6 +220,8 @@ class Model(BaseModel):
             latest_version=latest,
             created_at=model.created_at,
             updated_at=model.updated_at,
+            created=int(model.created_at.timestamp()),
+            owned_by=model.owner,
         )
 
 
@@ -230,8 +235,7 @@ class NamedModel(BaseModel):
 
     @classmethod
     def of(cls, model: Model) -> Self:
-        created = int(model.created_at.timestamp())
-        return cls(id=f"{model.owner}/{model.name}", created=created, owned_by=model.owner)
+        return cls(id=f"{model.owner}/{model.name}", created=model.created, owned_by=model.owned_by)
 
 
 class ModelPage(BaseModel):

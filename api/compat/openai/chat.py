@@ -36,7 +36,7 @@ async def create(request: Request) -> Response:
     principal, body = await admitted(request, ChatRequest)
     limit = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     parameters = {**PARAMETERS, "max_new_tokens": limit}
-    asked = await call(request, principal, body.model, MODEL_TYPES, parameters)
+    asked = await call(request, principal, body.model, MODEL_TYPES, parameters, priority=body.priority)
     turns = conversation(body, asked.version.model_type)
     inputs = [{**turns, **body.sampling(choice)} for choice in range(body.n or 1)]
     if body.stream:

@@ -28,7 +28,7 @@ PARAMETERS = {"max_new_tokens": "max_tokens"}
 async def create(request: Request) -> Response:
     """Continue prompts, as OpenAI's API does: at once, or in chunks with `stream`."""
     principal, body = await admitted(request, CompletionRequest)
-    asked = await call(request, principal, body.model, MODEL_TYPES, PARAMETERS)
+    asked = await call(request, principal, body.model, MODEL_TYPES, PARAMETERS, priority=body.priority)
     choices = body.n or 1
     if len(body.prompt) * choices > MAX_CHOICES:
         raise Invalid([("n", f"makes more than {MAX_CHOICES} choices with these prompts")])

@@ -23,7 +23,7 @@ from api.services.submitting import Terms
 from api.services.versions import ResolvedVersion
 from db.documents import PredictionRecord
 from db.errors import NotFound
-from db.states import FailureCode, Status
+from db.states import FailureCode, Priority, Status
 
 # As long as OpenAI's clients wait by default.
 HOLD_SECONDS = 600.0
@@ -47,6 +47,7 @@ class Call:
     version: ResolvedVersion
     parameters: Mapping[str, str]
     uploads: Sequence[Upload] = ()
+    priority: Priority = Priority.DEFAULT
 
     async def run(self, inputs: Sequence[Input]) -> list[PredictionRecord]:
         """A prediction for each input, all of them succeeded; the others are canceled when one is not.
@@ -61,8 +62,7 @@ class Call:
         records: list[PredictionRecord] = []
         try:
             for index, values in enumerate(inputs):
-                terms = Terms(key=self._key(index), is_bound=self.is_bound)
-                records.append(await self._create(values, terms))
+                records.append(await self._create(values, self._terms(index)))
         except BaseException:
             await self.cancel(records)
             raise
@@ -87,18 +87,21 @@ class Call:
         return "idempotency-key" not in self.request.headers
 
     async def _ended(self, index: int, values: Input) -> PredictionRecord:
-        terms = Terms(
-            key=self._key(index), hold_seconds=HOLD_SECONDS, uploads=self.uploads, is_bound=self.is_bound
-        )
-        record = await self._create(values, terms)
+        record = await self._create(values, self._terms(index, hold_seconds=HOLD_SECONDS))
         if record.completed_at is None:
             await self.cancel([record])
             raise Unavailable(f"the prediction has not ended within {HOLD_SECONDS:.0f} s")
         return self._succeeded(record)
 
-    def _key(self, index: int) -> str | None:
+    def _terms(self, index: int, *, hold_seconds: float | None = None) -> Terms:
         key = self.request.headers.get("idempotency-key")
-        return f"{key}:{index}" if key and index else key
+        return Terms(
+            key=f"{key}:{index}" if key and index else key,
+            hold_seconds=hold_seconds,
+            uploads=self.uploads,
+            is_bound=self.is_bound,
+            priority=self.priority,
+        )
 
     async def _create(self, values: Input, terms: Terms) -> PredictionRecord:
         body = PredictionCreate(input=values, model=self.version.version_id)
@@ -131,6 +134,8 @@ async def call(
     model: str,
     model_types: Collection[str],
     parameters: Mapping[str, str],
+    *,
+    priority: Priority = Priority.DEFAULT,
 ) -> Call:
     """The call of a model that is of one of these types. Raises `ModelNotFound` and `Invalid`."""
     gateway = gateway_of(request)
@@ -141,7 +146,7 @@ async def call(
     if version.model_type not in model_types:
         wanted = " or ".join(model_types)
         raise Invalid([("model", f"is of the type {version.model_type}: this is for {wanted}")])
-    return Call(request, gateway, principal, model, version, parameters)
+    return Call(request, gateway, principal, model, version, parameters, priority=priority)
 
 
 async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

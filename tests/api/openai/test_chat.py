@@ -10,6 +10,7 @@ import pytest
 from openai import AsyncOpenAI
 from PIL import Image
 
+from db.states import Priority
 from tests.api.asking import scalar, until_queued
 from tests.api.openai.conftest import MODEL, Scene, Stage
 from tests.api.streaming import write
@@ -242,7 +243,9 @@ async def test_what_a_model_cannot_do_is_refused_by_the_parameters_name(chat: Sc
     assert await scalar(chat.served, "SELECT count(*) FROM predictions") == 0
 
 
-async def test_known_parameters_without_an_effect_are_let_pass(chat: Scene) -> None:
+async def test_known_parameters_are_let_pass_and_flex_lets_others_go_first(
+    chat: Scene,
+) -> None:
     asking = ask(
         chat.client,
         user="ann",
@@ -260,5 +263,6 @@ async def test_known_parameters_without_an_effect_are_let_pass(chat: Scene) -> N
     )
     (lease,) = await chat.asked()
     assert lease.input.keys() == {"messages"}
+    assert await scalar(chat.served, "SELECT priority FROM queue") == Priority.FLEX
     await chat.answer(lease, "Hi")
     assert (await asking).choices[0].message.content == "Hi"

@@ -1,4 +1,4 @@
-"""Errors and headers as OpenAI's clients read them."""
+"""Errors, headers and models as OpenAI's clients read them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ async def test_errors_have_openais_shape_types_and_codes(chat: Scene) -> None:
     # Other paths keep their own.
     problem = await chat.http.get("/v1/predictions")
     assert problem.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_models_are_listed_and_found_by_name(chat: Scene) -> None:
+    listed = [model async for model in chat.client.models.list()]
+    assert [model.id for model in listed] == [MODEL]
+    found = await chat.client.models.retrieve(MODEL)
+    assert (found.object, found.owned_by, found.created) == ("model", "root", listed[0].created)
 
 
 async def test_every_answer_tells_what_it_took_and_what_is_left(chat: Scene) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from db.states import Priority
 
 # As many as OpenAI gives for one request.
 MAX_CHOICES = 128
@@ -76,11 +78,18 @@ class Sampling(OpenAIRequest):
     n: int | None = Field(None, ge=1, le=MAX_CHOICES, description="How many choices: a prediction each.")
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    service_tier: Ignored = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = Field(
+        None, description="`flex` lets others go first; the rest change nothing."
+    )
     frequency_penalty: Off = None
     presence_penalty: Off = None
     logit_bias: Unused = None
     logprobs: Off = None
+
+    @property
+    def priority(self) -> Priority:
+        """How urgent the predictions are."""
+        return Priority.FLEX if self.service_tier == "flex" else Priority.DEFAULT
 
     @property
     def includes_usage(self) -> bool:
