@@ -226,7 +226,7 @@ def _write(path: Path, source: Readable) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-    except BaseException:
+    except BaseException:  # an interruption too: nobody else would sweep it
         unfinished.unlink(missing_ok=True)
         raise
 
@@ -236,7 +236,7 @@ def _upload(target: Any, source: Readable) -> None:
     try:
         copyfileobj(source, target, _COPIED_BYTES)
         target.close()
-    except BaseException:
+    except BaseException:  # an interruption too: half a file must not be stored
         target.closed = True
         target.discard()
         raise

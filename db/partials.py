@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Engine, text
 
 from db.leases import Lease
+from db.pacing import Pace
 
 PAUSE_SECONDS = 60.0
 
@@ -63,14 +64,12 @@ class PartialsSweep:
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
-        self._clock = clock
-        self._due_at = clock()
+        self._pace = Pace(PAUSE_SECONDS, clock)
 
     def run_due(self) -> bool:
         """Delete, if the last time is a minute ago; returns whether it did. Raises `SQLAlchemyError`."""
-        if self._clock() < self._due_at:
+        if not self._pace.is_due():
             return False
-        self._due_at = self._clock() + PAUSE_SECONDS
         with self._engine.connect() as connection:
             connection.execute(_FORGET)
         return True

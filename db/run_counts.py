@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine, text
 
 from db.ids import floor_id
+from db.pacing import Pace
 from db.session import transaction
 
 PAUSE_SECONDS = 60.0
@@ -43,14 +44,12 @@ class RunCounts:
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
-        self._clock = clock
-        self._due_at = clock()
+        self._pace = Pace(PAUSE_SECONDS, clock)
 
     def run_due(self) -> bool:
         """Count, if the last time is long enough ago; returns whether it did. Raises `SQLAlchemyError`."""
-        if self._clock() < self._due_at:
+        if not self._pace.is_due():
             return False
-        self._due_at = self._clock() + PAUSE_SECONDS
         add_up(self._engine, until=datetime.now(UTC) - SETTLED_AFTER)
         return True
 

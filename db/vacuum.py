@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine, text
 
+from db.pacing import Pace
+
 PAUSE_SECONDS = 2.0
 # A vacuum takes at most this part of the time, however little it can do (a long transaction elsewhere keeps
 # dead rows alive).
@@ -33,21 +35,19 @@ class QueueVacuum:
         """The engine is in autocommit mode: a vacuum cannot stand in a transaction."""
         self._engine = engine
         self._clock = clock
-        self._due_at = clock()
+        self._pace = Pace(PAUSE_SECONDS, clock)
 
     def run_due(self) -> bool:
         """Vacuum, if enough rows are dead and the last time is long enough ago. Raises `SQLAlchemyError`.
 
         Returns whether it did.
         """
-        if self._clock() < self._due_at:
+        if not self._pace.is_due():
             return False
-        self._due_at = self._clock() + PAUSE_SECONDS
         with self._engine.connect() as connection:
             if not connection.scalar(_DEAD):
                 return False
             started = self._clock()
             connection.execute(_VACUUM)
-        ended = self._clock()
-        self._due_at = ended + max(PAUSE_SECONDS, (ended - started) / _SHARE)
+        self._pace.pause((self._clock() - started) / _SHARE)
         return True

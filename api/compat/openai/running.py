@@ -63,7 +63,7 @@ class Call:
         try:
             for index, values in enumerate(inputs):
                 records.append(await self._create(values, self._terms(index)))
-        except BaseException:
+        except BaseException:  # a cancellation too: nobody would wait for what still runs
             await self.cancel(records)
             raise
         return records

@@ -54,7 +54,7 @@ async def streamed(
     stream = TextStream(call, records, body, chunks)
     try:
         await while_connected(call.request, stream.begin())
-    except BaseException:
+    except BaseException:  # a cancellation too: nobody else would close it
         await stream.close()
         raise
     return EventStream(stream)
