@@ -56,13 +56,8 @@ def _completion(asked: Call, records: Sequence[PredictionRecord]) -> ChatComplet
         for index, record in enumerate(records)
     ]
     return ChatCompletion(
-        **_head(asked, records[0]), choices=choices, usage=usage_of(records, choices=len(records))
+        **asked.head("chatcmpl", records[0]), choices=choices, usage=usage_of(records, choices=len(records))
     )
-
-
-def _head(asked: Call, first: PredictionRecord) -> dict[str, Any]:
-    created = int(first.created_at.timestamp())
-    return {"id": f"chatcmpl-{first.id}", "created": created, "model": asked.model}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +77,8 @@ class ChatChunks:
         return self._chunk(choice, {}, reason)
 
     def usage(self, usage: Usage) -> ChatChunk:
-        return ChatChunk(**_head(self.asked, self.record), choices=[], usage=usage)
+        return ChatChunk(**self.asked.head("chatcmpl", self.record), choices=[], usage=usage)
 
     def _chunk(self, choice: int, delta: dict[str, Any], reason: FinishReason | None = None) -> ChatChunk:
         piece = ChunkChoice(index=choice, delta=delta, finish_reason=reason)
-        return ChatChunk(**_head(self.asked, self.record), choices=[piece])
+        return ChatChunk(**self.asked.head("chatcmpl", self.record), choices=[piece])

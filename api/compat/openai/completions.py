@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -47,12 +46,9 @@ def _completion(asked: Call, records: Sequence[PredictionRecord], choices: int) 
         CompletionChoice(index=index, text=record.output, finish_reason=finish_reason(record))
         for index, record in enumerate(records)
     ]
-    return Completion(**_head(asked, records[0]), choices=texts, usage=usage_of(records, choices=choices))
-
-
-def _head(asked: Call, first: PredictionRecord) -> dict[str, Any]:
-    created = int(first.created_at.timestamp())
-    return {"id": f"cmpl-{first.id}", "created": created, "model": asked.model}
+    return Completion(
+        **asked.head("cmpl", records[0]), choices=texts, usage=usage_of(records, choices=choices)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +68,8 @@ class CompletionChunks:
         return self._chunk(choice, "", reason)
 
     def usage(self, usage: Usage) -> Completion:
-        return Completion(**_head(self.asked, self.record), choices=[], usage=usage)
+        return Completion(**self.asked.head("cmpl", self.record), choices=[], usage=usage)
 
     def _chunk(self, choice: int, text: str, reason: FinishReason | None = None) -> Completion:
         piece = CompletionChoice(index=choice, text=text, finish_reason=reason)
-        return Completion(**_head(self.asked, self.record), choices=[piece])
+        return Completion(**self.asked.head("cmpl", self.record), choices=[piece])

@@ -49,6 +49,11 @@ class Call:
     uploads: Sequence[Upload] = ()
     priority: Priority = Priority.DEFAULT
 
+    def head(self, kind: str, first: PredictionRecord) -> dict[str, Any]:
+        """What each object of an answer begins with, after the first of its predictions."""
+        created = int(first.created_at.timestamp())
+        return {"id": f"{kind}-{first.id}", "created": created, "model": self.model}
+
     async def run(self, inputs: Sequence[Input]) -> list[PredictionRecord]:
         """A prediction for each input, all of them succeeded; the others are canceled when one is not.
 
