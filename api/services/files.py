@@ -80,7 +80,7 @@ async def add(gateway: Gateway, principal: Principal, new: NewFile) -> File:
     try:
         async with write(gateway.engine) as session:
             await files.add(session, file)
-    except Exception:
+    except Exception:  # no row tells of it now; what an interruption leaves is swept
         with suppress(BlobStoreUnavailable):
             await asyncio.to_thread(gateway.blobs.delete, key)
         raise
