@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from copy import deepcopy
 from difflib import get_close_matches
@@ -20,6 +21,9 @@ from model_types.options import Residence, Tuning
 SHIPPED = Path(__file__).parent / "models.yaml"
 OWN_NAME = "models.yaml"
 DEMO = "demo/*"
+NAMES_AND_PATHS = Path("config/model_config.json")
+# Who owns the models of that file, which names none.
+LOCAL = "local"
 
 # A path that begins so names a module whose `folder()` says where the model lies, or None.
 _MODULE = "module:"
@@ -208,10 +212,13 @@ class Catalog:
 def _read(file: Path) -> list[Entry]:
     """The entries of a file, with their folders' places. Raises `CatalogInvalid`."""
     try:
-        content = yaml.safe_load(file.read_text())
+        text = file.read_text()
+        content = _named(json.loads(text), file) if file.suffix == ".json" else yaml.safe_load(text)
         document = Document.model_validate(content or {"models": []})
     except OSError as error:
         raise CatalogInvalid(f"{file} cannot be read: {error.strerror}.") from error
+    except json.JSONDecodeError as error:
+        raise CatalogInvalid(f"{file} is not JSON: {error}.") from error
     except yaml.YAMLError as error:
         raise CatalogInvalid(f"{file} is not YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
@@ -220,6 +227,25 @@ def _read(file: Path) -> list[Entry]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise CatalogInvalid(f"{file}: {twice[0]}: stands there twice.")
     return [entry.model_copy(update={"path": _located(entry.path, file)}) for entry in document.models]
+
+
+def _named(paths: Any, file: Path) -> Any:
+    """A catalog's content out of names and paths, which models of texts have.
+
+    A path is looked for from the folder that holds `config/`; what is not there is a repository of the hub.
+    """
+    if not isinstance(paths, dict) or not all(isinstance(path, str) for path in paths.values()):
+        raise CatalogInvalid(f"{file}: must be an object of names and paths.")
+    folder = file.absolute().parent.parent
+    models = [
+        {
+            "name": name if "/" in name else f"{LOCAL}/{name}",
+            "type": "text-generation",
+            "path": str(folder / path) if (folder / path).exists() else path,
+        }
+        for name, path in paths.items()
+    ]
+    return {"models": models}
 
 
 def _located(path: str, file: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.catalog import DEMO, OWN_NAME, SHIPPED, Catalog, Entry, NotInCatalog, about
+from cli.catalog import DEMO, NAMES_AND_PATHS, OWN_NAME, SHIPPED, Catalog, Entry, NotInCatalog, about
 from cli.client import Client
 from cli.data_directory import DataDirectory
 from cli.errors import Fault
@@ -61,11 +61,13 @@ def connect(data: DataDirectory) -> Client:
 def catalog(data: DataDirectory) -> Catalog:
     """The shipped catalog and the operator's own: MODELS_FILE, or models.yaml here or in the data directory.
 
-    Raises CatalogInvalid.
+    Between them stands config/model_config.json here, where it is. Raises CatalogInvalid.
     """
     given = CatalogSettings().models_file
     own = [given] if given else [Path(OWN_NAME).absolute(), data.path / OWN_NAME]
-    return Catalog.load(SHIPPED, *[file for file in own if file == given or file.is_file()][:1])
+    chosen = [file for file in own if file == given or file.is_file()][:1]
+    named = [file for file in [NAMES_AND_PATHS.absolute()] if file.is_file()]
+    return Catalog.load(SHIPPED, *named, *chosen)
 
 
 def add(data: DataDirectory, name: str, model_type: str, path: str, **more: str | None) -> dict[str, Any]:

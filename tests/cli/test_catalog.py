@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from api.services.input_schema import InputValidator, normalise
-from cli.catalog import DEMO, SHIPPED, Catalog, CatalogInvalid, Entry, NotInCatalog, WeightsMissing
+from cli.catalog import (
+    DEMO,
+    NAMES_AND_PATHS,
+    SHIPPED,
+    Catalog,
+    CatalogInvalid,
+    Entry,
+    NotInCatalog,
+    WeightsMissing,
+)
 from cli.data_directory import DataDirectory
 from cli.registration import catalog, selected
 from docs.catalog import SCHEMA, schema
@@ -175,6 +184,30 @@ def test_ones_own_catalog_adds_to_the_shipped_one_and_goes_before_it(
     monkeypatch.setenv("MODELS_FILE", str(tmp_path / "missing.yaml"))
     with pytest.raises(CatalogInvalid, match=r"missing\.yaml cannot be read: No such file"):
         catalog(data)
+
+
+def test_names_and_paths_in_config_model_config_json_are_models_of_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "models" / "vicuna").mkdir(parents=True)
+    (tmp_path / NAMES_AND_PATHS).write_text(
+        '{"vicuna_q2": "models/vicuna",\n\t"acme/smol": "org/smol", "gpt2": "org/gpt2"}'
+    )
+    data = DataDirectory(tmp_path / "data")
+    [vicuna] = selected(data, ["vicuna_q2"])
+    assert (vicuna.name, vicuna.type) == ("local/vicuna_q2", "text-generation")
+    assert vicuna.registration()["model_path"] == str(tmp_path / "models/vicuna")
+    assert vicuna.repository is None
+    assert catalog(data).find("acme/smol").repository == "org/smol"
+    assert {entry.name for entry in selected(data, ["gpt2"])} == {"openai-community/gpt2", "local/gpt2"}
+    write(tmp_path, SMOL)
+    assert catalog(data).find("acme/smol").ttl_seconds == 600
+    for text, told in (("{", "is not JSON"), ("[1]", "must be an object of names and paths")):
+        (tmp_path / NAMES_AND_PATHS).write_text(text)
+        with pytest.raises(CatalogInvalid, match=rf"model_config\.json:? {told}"):
+            catalog(data)
 
 
 def test_weights_of_a_package_count_only_where_it_is_installed(
