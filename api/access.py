@@ -8,7 +8,7 @@ from fastapi import Depends
 from fastapi.security import OAuth2PasswordBearer
 from starlette.requests import Request
 
-from api.auth import Principal, authenticate, identify
+from api.auth import Principal, admit, authenticate, identify
 from api.errors import Forbidden
 from api.limits import RouteClass, limit
 
@@ -40,6 +40,14 @@ async def visitor(request: Request, _: _Documented) -> Principal | None:
     return principal
 
 
+async def guest(request: Request, _: _Documented) -> Principal:
+    return await admit(request, RouteClass.READ)
+
+
+async def asking_guest(request: Request, _: _Documented) -> Principal:
+    return await admit(request, RouteClass.CREATE)
+
+
 async def holder(request: Request) -> None:
     await limit(request, None, RouteClass.READ)
 
@@ -56,6 +64,10 @@ Administrator = Annotated[Principal, Depends(administrator)]
 """An administrator who changes something."""
 Visitor = Annotated[Principal | None, Depends(visitor)]
 """Anybody who reads; None without credentials."""
+Guest = Annotated[Principal, Depends(guest)]
+"""Who reads by the API of another server: by ALLOW_ANONYMOUS, also who has no token."""
+AskingGuest = Annotated[Principal, Depends(asking_guest)]
+"""Who asks for predictions by the API of another server: by ALLOW_ANONYMOUS, also who has no token."""
 Stranger = Annotated[None, Depends(stranger)]
 """Somebody who wants to enter, known by address only."""
 Holder = Annotated[None, Depends(holder)]

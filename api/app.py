@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -40,6 +41,8 @@ from api.shortcut import Shortcut
 from db.settings import BlobSettings, DatabaseSettings
 from workers.broker import BrokerSettings
 
+log = logging.getLogger(__name__)
+
 
 def create_app(
     gateway: GatewaySettings, database: DatabaseSettings, broker: BrokerSettings, store: BlobSettings
@@ -48,6 +51,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if gateway.allow_anonymous and not gateway.is_loopback:
+            log.warning(
+                "ALLOW_ANONYMOUS is on and the gateway listens on %s: whoever reaches it may use its models",
+                gateway.api_host,
+            )
         async with open_gateway(gateway, database, broker, store) as app.state.gateway:
             yield
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from api.credentials import Principal
+from api.credentials import ANONYMOUS, Principal, looks_issued
 from api.errors import Unauthorized
 from api.limits import RouteClass, limit
 from api.requests import PRINCIPAL
@@ -14,7 +14,7 @@ from api.requests import PRINCIPAL
 if TYPE_CHECKING:
     from api.gateway import Gateway
 
-__all__ = ["Principal", "authenticate", "credential_of", "identify"]
+__all__ = ["Principal", "admit", "authenticate", "credential_of", "identify"]
 
 _SCHEMES = ("bearer", "token")
 
@@ -41,13 +41,43 @@ async def authenticate(request: Request) -> Principal:
 
 async def identify(request: Request) -> Principal | None:
     """The caller, or None for one without credentials. Raises `Unauthorized` for wrong ones."""
-    return await authenticate(request) if "authorization" in request.headers else None
+    is_nobody = "authorization" not in request.headers or _is_anonymous(request)
+    return None if is_nobody else await authenticate(request)
+
+
+async def admit(request: Request, route_class: RouteClass) -> Principal:
+    """Who uses the API of another server, within their limit: by ALLOW_ANONYMOUS, also who has no token.
+
+    Raises `Unauthorized` and `RateLimited`.
+    """
+    if _is_anonymous(request):
+        pace = RouteClass.ANONYMOUS if route_class is RouteClass.CREATE else route_class
+        await limit(request, None, pace)
+        request.scope[PRINCIPAL] = ANONYMOUS
+        return ANONYMOUS
+    principal = await authenticate(request)
+    await limit(request, principal, route_class)
+    return principal
+
+
+def _is_anonymous(request: Request) -> bool:
+    """Whether who calls needs no token and has none, where that is let in.
+
+    Some clients cannot but send a key, so people make one up: what has not the form of a token is none.
+    """
+    gateway: Gateway = request.app.state.gateway
+    return gateway.settings.allow_anonymous and not looks_issued(_credential(request))
 
 
 def credential_of(request: Request) -> str:
     """The token in the Authorization header, valid or not. Raises `Unauthorized` where there is none."""
-    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
-    credential = credential.strip()
-    if scheme.lower() not in _SCHEMES or not credential:
+    credential = _credential(request)
+    if not credential:
         raise Unauthorized("a token is needed: Authorization: Bearer <token>")
     return credential
+
+
+def _credential(request: Request) -> str:
+    """What stands where a token does; empty without an Authorization header of a scheme that we know."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    return credential.strip() if scheme.lower() in _SCHEMES else ""

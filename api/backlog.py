@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
@@ -51,10 +52,14 @@ class Backlog:
     Counts are as old as a second, so gateways together may go a little beyond the bounds.
     """
 
-    def __init__(self, engine: AsyncEngine, *, per_pool: int, per_user: int) -> None:
+    def __init__(
+        self, engine: AsyncEngine, *, per_pool: int, per_user: int, of_owner: Mapping[str, int] | None = None
+    ) -> None:
+        """`of_owner` has the bounds of those owners that are no usual users."""
         self._engine = engine
         self._per_pool = per_pool
         self._per_user = per_user
+        self._of_owner = of_owner or {}
         self.places = Places()
         self._known = _Known()
         self._rates: dict[str, float] = {}
@@ -65,7 +70,8 @@ class Backlog:
         """Count one prediction in. Raises `BacklogFull` when there is no room for it."""
         self._look_if_due()
         known = self._known
-        self._check(known.by_owner[owner_id], self._per_user, pool, "of yours")
+        bound = self._of_owner.get(owner_id, self._per_user)
+        self._check(known.by_owner[owner_id], bound, pool, "of yours")
         place = "of this deployment" if is_deployment(pool) else f"in the pool {pool}"
         self._check(known.by_pool[pool], self._per_pool, pool, place)
         known.by_owner[owner_id] += 1

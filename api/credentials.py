@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.cache import TimedCache
 from api.errors import Unauthorized
-from db.ids import new_id
+from db.ids import ID_LENGTH, new_id
 from db.repositories import tokens, users
 from db.repositories.transactions import read
 from db.tables import User
@@ -25,6 +25,7 @@ INVITE_AUDIENCE = "augury:invite"
 LEEWAY_SECONDS = 10
 API_TOKEN_PREFIX = "aug_"  # noqa: S105 - says what follows
 HINT_LENGTH = 8
+_DOTS_IN_JWT = 2
 MAX_CACHED = 10_000
 
 
@@ -39,6 +40,15 @@ class Principal:
     @property
     def is_admin(self) -> bool:
         return self.role == "admin"
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether this stands for all who have no token: what it owns is nobody's in particular."""
+        return self.id == ANONYMOUS.id
+
+
+# No row stands behind it, and no account can be called so: there is nothing to log in to.
+ANONYMOUS = Principal("0" * ID_LENGTH, "(anonymous)", "user")
 
 
 class Signer:
@@ -81,6 +91,11 @@ class ApiToken:
         """A token of 256 random bits."""
         text = API_TOKEN_PREFIX + secrets.token_urlsafe(32)
         return cls(text, text[:HINT_LENGTH], digest_of(text))
+
+
+def looks_issued(credential: str) -> bool:
+    """Whether it has the form of a token that a server like this one has given out, valid or not."""
+    return credential.startswith(API_TOKEN_PREFIX) or credential.count(".") == _DOTS_IN_JWT
 
 
 def digest_of(credential: str) -> bytes:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
 from api.backlog import Backlog
-from api.credentials import Credentials, Signer
+from api.credentials import ANONYMOUS, Credentials, Signer
 from api.file_urls import FileUrls
 from api.intake import Intake
 from api.limits import Limiter
@@ -86,7 +86,12 @@ async def open_gateway(
         timeout_seconds=settings.intake_timeout_seconds,
         failpoint=settings.augury_failpoint,
     )
-    backlog = Backlog(engine, per_pool=settings.backlog_per_pool, per_user=settings.backlog_per_user)
+    backlog = Backlog(
+        engine,
+        per_pool=settings.backlog_per_pool,
+        per_user=settings.backlog_per_user,
+        of_owner={ANONYMOUS.id: settings.backlog_anonymous},
+    )
     waiting = Waiting(broker.url())
     waiting.open()
     try:

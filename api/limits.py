@@ -43,6 +43,7 @@ class RouteClass(StrEnum):
     CREATE = "create"
     READ = "read"
     LOGIN = "login"
+    ANONYMOUS = "anonymous"
 
 
 class RateLimited(TooManyRequests):
@@ -92,6 +93,7 @@ class Limiter:
             RouteClass.CREATE: limits.parse(settings.rate_limit_create),
             RouteClass.READ: limits.parse(settings.rate_limit_read),
             RouteClass.LOGIN: limits.parse(settings.rate_limit_login),
+            RouteClass.ANONYMOUS: limits.parse(settings.rate_limit_anonymous),
         }
         storage = RedisStorage(
             "redis://",  # not used beside a pool, but parsed

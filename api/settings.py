@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Literal
 
 import limits
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from db.settings import SecretKey
@@ -44,6 +44,18 @@ class GatewaySettings(InputSettings):
         "admins", description="Who may register and deploy models: admins or users."
     )
 
+    default_chat_model: str | None = Field(
+        None,
+        validation_alias=AliasChoices("default_chat_model", "model_id"),
+        description="Model of chats and texts that name none; else the only one that fits.",
+    )
+    allow_anonymous: bool = Field(
+        False,
+        description="Let everybody ask for predictions without a token, by OpenAI's API and the originals'.",
+    )
+    rate_limit_anonymous: str = Field(
+        "60/minute", description="Per address: what asks for predictions without a token."
+    )
     rate_limit_create: str = Field("6000/minute", description="Per caller: what changes something.")
     rate_limit_read: str = Field("12000/minute", description="Per caller: what reads.")
     rate_limit_login: str = Field("20/minute", description="Per address, and per account.")
@@ -63,6 +75,9 @@ class GatewaySettings(InputSettings):
     )
     backlog_per_pool: int = Field(100_000, ge=1, description="Waiting predictions in a pool, at most.")
     backlog_per_user: int = Field(10_000, ge=1, description="Waiting predictions of a user, at most.")
+    backlog_anonymous: int = Field(
+        1000, ge=1, description="Waiting predictions of all who have no token together, at most."
+    )
     intake_timeout_seconds: float = Field(5, gt=0, description="How long a submission may take to commit.")
     prediction_deadline_seconds: float | None = Field(
         None, gt=0, description="How long a prediction may wait and run, from its acceptance."
@@ -89,7 +104,7 @@ class GatewaySettings(InputSettings):
         None, description="For tests: where the gateway is to die."
     )
 
-    @field_validator("rate_limit_create", "rate_limit_read", "rate_limit_login")
+    @field_validator("rate_limit_anonymous", "rate_limit_create", "rate_limit_read", "rate_limit_login")
     @classmethod
     def _is_a_limit(cls, value: str) -> str:
         try:
@@ -101,7 +116,12 @@ class GatewaySettings(InputSettings):
         return value
 
     @field_validator(
-        "public_url", "registration", "prediction_deadline_seconds", "max_body_bytes", mode="before"
+        "public_url",
+        "registration",
+        "default_chat_model",
+        "prediction_deadline_seconds",
+        "max_body_bytes",
+        mode="before",
     )
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
@@ -131,11 +151,12 @@ class GatewaySettings(InputSettings):
         """Who may register, after the rule for what was left unsaid."""
         if self.registration is not None:
             return self.registration
-        return "open" if _is_loopback(self.api_host) else "closed"
+        return "open" if self.is_loopback else "closed"
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nobody on another machine reaches the gateway."""
+        try:
+            return ip_address(self.api_host).is_loopback
+        except ValueError:
+            return self.api_host == "localhost"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
@@ -69,6 +70,12 @@ def settings_of(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
     return {name.upper(): field for name, field in settings.model_fields.items() if name not in hidden}
 
 
+def aliases_of(field: FieldInfo) -> list[str]:
+    """Its names in the originals, which mean the same here; the setting's own name wins."""
+    choices = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else ()
+    return [str(choice).upper() for choice in choices[1:]]
+
+
 def default_of(field: FieldInfo) -> str:
     """A setting's default as one writes it in `.env`; empty where there is none."""
     default = field.get_default(call_default_factory=False)
@@ -92,7 +99,8 @@ def table() -> str:
         lines += ["", f"## {title}", "", readers, "", "| Setting | Default | What it is |", "|---|---|---|"]
         for name, field in settings_of(settings).items():
             default = "required" if field.is_required() else _code(default_of(field))
-            lines.append(f"| `{name}` | {default} | {field.description} |")
+            also = "".join(f" Also: `{alias}`." for alias in aliases_of(field))
+            lines.append(f"| `{name}` | {default} | {field.description}{also} |")
     lines += ["", "## Docker Compose", ""]
     lines += ["Only `docker-compose.yml` and `docker-compose.gpu.yml` read these.", ""]
     lines += ["| Setting | What it is |", "|---|---|"]

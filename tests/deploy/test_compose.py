@@ -20,7 +20,7 @@ from cli.embedded import free_port
 from cli.processes import Service
 from cli.spawn import last_lines
 from db.settings import DatabaseSettings
-from docs.configuration import GROUPS, settings_of
+from docs.configuration import GROUPS, aliases_of, settings_of
 from model_types import registry
 from tests.deploy.compose import ROOT, MissingVariable, environment_of, load
 from tests.stack import wait_until
@@ -53,7 +53,9 @@ def test_no_secret_has_a_default(missing: str) -> None:
 def test_every_setting_of_an_operator_reaches_its_process(services: dict[str, Any]) -> None:
     for title, _, settings in GROUPS:
         for reader in READERS.get(title, ["api", "worker", "steward"]):
-            missing = settings_of(settings).keys() - services[reader]["environment"].keys() - DECIDED
+            known = settings_of(settings)
+            wanted = known.keys() | {alias for field in known.values() for alias in aliases_of(field)}
+            missing = wanted - services[reader]["environment"].keys() - DECIDED
             assert not missing, f"{reader} does not get {missing}"
 
 

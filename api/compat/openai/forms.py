@@ -9,13 +9,13 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from api.auth import authenticate
+from api.auth import admit
 from api.compat.openai.requests import invalid, schema_of
 from api.credentials import Principal
 from api.errors import Invalid
 from api.forms import form_parts
 from api.gateway import gateway_of
-from api.limits import RouteClass, limit
+from api.limits import RouteClass
 from model_types.media.limits import readable_bytes
 
 F = TypeVar("F", bound=BaseModel)
@@ -39,8 +39,7 @@ async def admitted_form(request: Request, form_type: type[F]) -> tuple[Principal
 
     Raises `Unauthorized`, `RateLimited`, `Invalid` and `FileTooLarge`.
     """
-    principal = await authenticate(request)
-    await limit(request, principal, RouteClass.CREATE)
+    principal = await admit(request, RouteClass.CREATE)
     async with form_parts(
         request, max_files=1, max_fields=MAX_FIELDS, max_field_bytes=MAX_FIELD_BYTES
     ) as parts:

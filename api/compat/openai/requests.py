@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from api.auth import authenticate, credential_of
+from api.auth import admit, credential_of
 from api.compat.openai.errors import ClientGone
 from api.credentials import Principal
 from api.errors import Invalid, plain
-from api.limits import RouteClass, limit
+from api.limits import RouteClass
 
 B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T")
@@ -26,10 +26,11 @@ async def admitted(request: Request, body_type: type[B]) -> tuple[Principal, B]:
 
     Raises `Unauthorized`, `RateLimited` and `Invalid`.
     """
-    principal = await authenticate(request)
-    await limit(request, principal, RouteClass.CREATE)
-    # Some send their token along, where it would be stored and shown.
-    body = (await request.body()).replace(credential_of(request).encode(), REDACTED)
+    principal = await admit(request, RouteClass.CREATE)
+    body = await request.body()
+    if not principal.is_anonymous:
+        # Some send their token along, where it would be stored and shown.
+        body = body.replace(credential_of(request).encode(), REDACTED)
     try:
         return principal, body_type.model_validate_json(body)
     except ValidationError as error:

@@ -89,7 +89,12 @@ class Call:
     @property
     def is_bound(self) -> bool:
         """Whether the predictions are of no use without this very request."""
-        return "idempotency-key" not in self.request.headers
+        return self._key is None
+
+    @property
+    def _key(self) -> str | None:
+        """The client's key for this request. Without a token there is none: another's may be the same."""
+        return None if self.principal.is_anonymous else self.request.headers.get("idempotency-key")
 
     async def _ended(self, index: int, values: Input) -> PredictionRecord:
         record = await self._create(values, self._terms(index, hold_seconds=HOLD_SECONDS))
@@ -99,7 +104,7 @@ class Call:
         return self._succeeded(record)
 
     def _terms(self, index: int, *, hold_seconds: float | None = None) -> Terms:
-        key = self.request.headers.get("idempotency-key")
+        key = self._key
         return Terms(
             key=f"{key}:{index}" if key and index else key,
             hold_seconds=hold_seconds,
