@@ -40,10 +40,14 @@ class VectorCache:
             self._vectors.popitem(last=False)
 
 
-def key_of(version_id: str, dimensions: int | None, text: str) -> bytes:
-    """What stands for a text's vector by this version, cut to so many numbers."""
+def key_of(version_id: str, dimensions: int | None, text: str | Sequence[int]) -> bytes:
+    """What stands for a text's vector by this version, cut to so many numbers.
+
+    The ids of a text's tokens are another text than the same digits.
+    """
+    kind = "text" if isinstance(text, str) else "ids"
     # Half characters, which UTF-8 has no bytes for, are to be told apart too.
-    question = f"{version_id}\0{dimensions}\0{text}".encode("utf-8", "surrogatepass")
+    question = f"{version_id}\0{dimensions}\0{kind}\0{text}".encode("utf-8", "surrogatepass")
     return blake2b(question, digest_size=_DIGEST_BYTES).digest()
 
 

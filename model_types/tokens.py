@@ -23,8 +23,9 @@ class Tokenizer:
         self._tokenizer = tokenizer
         known = (max_tokens, tokenizer.model_max_length, _positions(config), MAX_TOKENS)
         self.max_tokens = min(limit for limit in known if limit)
+        self._last_id = config.get_text_config().vocab_size - 1
         # A fast tokenizer sets its truncation at the first call; later ones find it as they need it.
-        self("warm up")
+        self._names = list(self("warm up"))
 
     def __call__(self, text: str, pair: str | None = None) -> Encoding:
         """The ids of a text, or of two that are read together: then the longer one is truncated first.
@@ -39,6 +40,20 @@ class Tokenizer:
         if not ids["input_ids"]:
             raise ValueError("the text has no tokens")
         return ids
+
+    def of_ids(self, token_ids: Sequence[int]) -> Encoding:
+        """A text that is told by the ids of its tokens, special ones included: nothing is added or cut off.
+
+        Raises `ValueError` where the model does not know one of them, or cannot read as many.
+        """
+        count, largest = len(token_ids), max(token_ids)
+        if largest > self._last_id:
+            raise ValueError(
+                f"token {largest} is not in this model's vocabulary, which ends at {self._last_id}"
+            )
+        if count > self.max_tokens:
+            raise ValueError(f"{count} tokens are more than the {self.max_tokens} that this model can read")
+        return {name: list(token_ids) if name == "input_ids" else [0] * count for name in self._names}
 
     def padded(self, rows: Sequence[Encoding], device: torch.device) -> dict[str, Tensor]:
         """What the model takes, each [rows, the longest row's tokens], padded on the right."""

@@ -53,6 +53,10 @@ class Embedder(TokenModelType):
     def row(self, text: str, prompt_name: str | None) -> Any:
         """A text as `predict_parts` takes it. Raises `ValueError`."""
 
+    @abstractmethod
+    def row_of_ids(self, token_ids: Sequence[int]) -> Any:
+        """A text whose tokens are these, no prompt before it, as `row`. Raises `ValueError`."""
+
     def prepare(self, value: Any) -> Request:
         """The rows of an `Input`, or of a dict that makes one."""
         request = Input.model_validate(value)
@@ -62,11 +66,18 @@ class Embedder(TokenModelType):
                 f"{request.dimensions}"
             )
         return Request(
-            rows=[self.row(text, request.prompt_name) for text in request.texts],
+            rows=[self._row(text, request.prompt_name) for text in request.texts],
             dimensions=request.dimensions,
             normalize=request.normalize,
-            is_list=isinstance(request.text, list),
+            is_list=request.is_list,
         )
+
+    def _row(self, text: str | list[int], prompt_name: str | None) -> Any:
+        if isinstance(text, str):
+            return self.row(text, prompt_name)
+        if prompt_name is not None:
+            raise ValueError("input.prompt_name: a prompt goes before a text, not before token ids")
+        return self.row_of_ids(text)
 
     def parts(self, prepared: Request) -> Sequence[Any]:
         return prepared.rows

@@ -1,8 +1,9 @@
-"""What an embedding takes, a text or a list of texts, and the vectors it gives."""
+"""What an embedding takes, texts or the ids of their tokens, and the vectors it gives."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +13,9 @@ MAX_TEXTS = 2048
 MAX_TEXT_CHARACTERS = 1 << 17
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+# Strict, so that a list of texts which look like numbers is not taken for ids.
+TokenId = Annotated[int, Field(ge=0, strict=True)]
+TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
 
 
 class Input(BaseModel):
@@ -19,9 +23,15 @@ class Input(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)] = Field(
+    text: (
+        Text
+        | Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
+        | TokenIds
+        | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_TEXTS)]
+    ) = Field(
         title="Text",
-        description=f"The text, or up to {MAX_TEXTS:,} texts. What exceeds the model's context is cut off.",
+        description=f"The text, or up to {MAX_TEXTS:,} texts. What exceeds the model's context is cut off. "
+        "In place of each text the ids of its tokens may stand: all that the model is to read.",
         json_schema_extra={"x-order": 0},
     )
     dimensions: int | None = Field(
@@ -48,9 +58,15 @@ class Input(BaseModel):
     )
 
     @property
-    def texts(self) -> list[str]:
-        """`text` as a list."""
-        return [self.text] if isinstance(self.text, str) else self.text
+    def is_list(self) -> bool:
+        """Whether there may be several texts."""
+        return isinstance(self.text, list) and not isinstance(self.text[0], int)
+
+    @property
+    def texts(self) -> Sequence[str | list[int]]:
+        """`text` as a list: texts, or the ids of their tokens."""
+        # mypy cannot tell the lists apart by their first items.
+        return cast(Sequence[str | list[int]], self.text if self.is_list else [self.text])
 
 
 Vector = list[float]
@@ -60,4 +76,7 @@ Output = Vector | list[Vector]
 def cost(value: BaseModel) -> int:
     """Roughly how many tokens the texts of an `Input` have, without a tokenizer."""
     assert isinstance(value, Input)
-    return sum(1 + len(text.encode()) // BYTES_PER_TOKEN for text in value.texts)
+    return sum(
+        1 + len(text.encode()) // BYTES_PER_TOKEN if isinstance(text, str) else len(text)
+        for text in value.texts
+    )

@@ -53,6 +53,9 @@ class SentenceTransformers(Embedder):
             raise unknown_prompt(prompt_name, self._model.prompts)
         return PromptedText(text, prompt_name)
 
+    def row_of_ids(self, token_ids: Sequence[int]) -> PromptedText:
+        raise ValueError("input.text: the engine of this version, sentence-transformers, takes no token ids")
+
     def size(self, prepared: PromptedText) -> int:
         """Roughly its tokens: the library tokenises when it computes."""
         return 1 + len(prepared.text.encode()) // BYTES_PER_TOKEN

@@ -38,6 +38,9 @@ class Transformers(Embedder):
     def row(self, text: str, prompt_name: str | None) -> tokens.Encoding:
         return self._tokenizer(self._card.prompted(text, prompt_name))
 
+    def row_of_ids(self, token_ids: Sequence[int]) -> tokens.Encoding:
+        return self._tokenizer.of_ids(token_ids)
+
     def size(self, prepared: tokens.Encoding) -> int:
         return tokens.size(prepared)
 

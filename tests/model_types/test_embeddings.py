@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from transformers import AutoModel
+from transformers import AutoModel, AutoTokenizer
 
 from examples.demo_models import minilm
 from model_types import registry
@@ -37,7 +37,7 @@ def loaded(path: Path | str, engine: str = "transformers", **options: Any) -> Em
     return embedder
 
 
-def embed(engine: Embedder, text: str | list[str], **request: Any) -> NDArray[np.float64]:
+def embed(engine: Embedder, text: Any, **request: Any) -> NDArray[np.float64]:
     (output,) = engine.predict([engine.prepare({"text": text, **request})])
     return np.array(output)
 
@@ -138,6 +138,41 @@ def test_a_row_among_others_is_what_the_model_makes_of_it_alone(tmp_path: Path, 
 def test_a_text_gets_a_vector_and_a_list_of_one_a_list(encoder: Embedder) -> None:
     assert embed(encoder, "Hello").shape == (384,)
     assert embed(encoder, ["Hello"]).shape == (1, 384)
+
+
+def test_token_ids_stand_for_their_text_and_count_as_they_are(encoder: Embedder) -> None:
+    texts = ["a cat", "What is the use of a book without pictures?"]
+    tokenizer = AutoTokenizer.from_pretrained(str(minilm.folder()))
+    ids = tokenizer(texts)["input_ids"]
+    prepared = encoder.prepare({"text": ids})
+    assert encoder.metrics(prepared) == {"input_token_count": len(ids[0]) + len(ids[1])}
+    assert embed(encoder, ids) == pytest.approx(embed(encoder, texts), abs=1e-6)
+    # One list of ids is one text. Nothing is put around it.
+    assert embed(encoder, ids[0]) == pytest.approx(embed(encoder, texts[0]), abs=1e-6)
+    assert embed(encoder, ids[0]) @ embed(encoder, ids[0][1:-1]) < 0.999
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "words"),
+    [
+        ([5, 44], {}, "token 44 is not in this model's vocabulary, which ends at 42"),
+        ([5] * 65, {}, "65 tokens are more than the 64 that this model can read"),
+        ([[5]], {"prompt_name": "query"}, "before a text, not before token ids"),
+    ],
+)
+def test_token_ids_that_the_model_cannot_read_are_refused(
+    folder: Path, text: Any, change: dict[str, str], words: str
+) -> None:
+    engine = loaded(folder)
+    with pytest.raises(ValueError, match=words):
+        engine.prepare({"text": text, **change})
+    assert embed(engine, [[42] * 64, [0]]).shape == (2, 32)
+
+
+def test_an_engine_that_tokenises_by_itself_takes_no_ids() -> None:
+    theirs = loaded(str(minilm.folder()), "sentence-transformers")
+    with pytest.raises(ValueError, match="takes no token ids"):
+        theirs.prepare({"text": [5]})
 
 
 def test_vectors_have_length_one_unless_they_shall_not(folder: Path) -> None:

@@ -7,15 +7,19 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
+from api.compat.openai.operations import Input, Operation
 from api.compat.openai.requests import admitted, described
 from api.compat.openai.running import Call, call, read_usage_of
-from api.compat.openai.schemas.embeddings import Embedding, EmbeddingList, EmbeddingRequest
+from api.compat.openai.schemas.embeddings import Embedding, EmbeddingList, EmbeddingRequest, TokenIds
 from api.compat.openai.schemas.fields import ReadUsage
+from api.services.versions import ResolvedVersion
 from api.vector_cache import key_of, packed, unpacked
+from db.documents import PredictionRecord
 
 router = APIRouter(tags=["openai"])
 
 PATH = "/v1/embeddings"
+MODEL_TYPES = ("embeddings",)
 PARAMETERS = {"text": "input"}
 
 
@@ -23,30 +27,55 @@ PARAMETERS = {"text": "input"}
 async def create(request: Request) -> Response:
     """Turn texts into vectors, as OpenAI's API does. Texts that are remembered cost no tokens."""
     principal, body = await admitted(request, EmbeddingRequest)
-    asked = await call(request, principal, body.model, ("embeddings",), PARAMETERS)
-    vectors, usage = await _embedded(asked, body.input, body.dimensions)
+    asked = await call(request, principal, body.model, MODEL_TYPES, PARAMETERS)
+    vectors, usage = await _embedded(asked, body)
+    return Response(_written(body, vectors, usage), media_type="application/json")
+
+
+def _written(body: EmbeddingRequest, vectors: Sequence[bytes], usage: ReadUsage) -> str:
     is_packed = body.encoding_format == "base64"
     data = [
         Embedding(index=index, embedding=base64.b64encode(vector).decode() if is_packed else unpacked(vector))
         for index, vector in enumerate(vectors)
     ]
-    answer = EmbeddingList(data=data, model=asked.model, usage=usage)
-    return Response(answer.model_dump_json(), media_type="application/json")
+    return EmbeddingList(data=data, model=body.model, usage=usage).model_dump_json()
 
 
-async def _embedded(
-    asked: Call, texts: Sequence[str], dimensions: int | None
-) -> tuple[Sequence[bytes], ReadUsage]:
+async def _embedded(asked: Call, body: EmbeddingRequest) -> tuple[Sequence[bytes], ReadUsage]:
     """The texts' vectors, little-endian float32, and what those have cost that were not remembered."""
     cache = asked.gateway.vectors
-    keys = [key_of(asked.version.version_id, dimensions, text) for text in texts]
+    keys = _keys(body, asked.version)
     known = {key: vector for key in keys if (vector := cache.get(key)) is not None}
-    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+    missing = {key: text for key, text in zip(keys, body.input, strict=True) if key not in known}
     if not missing:
         return [known[key] for key in keys], read_usage_of([])
-    values = {"text": list(missing.values()), "dimensions": dimensions}
-    (record,) = await asked.run([{name: value for name, value in values.items() if value is not None}])
+    (record,) = await asked.run([_input(body, list(missing.values()))])
     for key, vector in zip(missing, record.output, strict=True):
         known[key] = packed(vector)
         cache.put(key, known[key])
     return [known[key] for key in keys], read_usage_of([record])
+
+
+def _keys(body: EmbeddingRequest, version: ResolvedVersion) -> list[bytes]:
+    return [key_of(version.version_id, body.dimensions, text) for text in body.input]
+
+
+def _input(body: EmbeddingRequest, texts: Sequence[str | TokenIds]) -> Input:
+    values = {"text": texts, "dimensions": body.dimensions}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _inputs(body: EmbeddingRequest, version: ResolvedVersion) -> list[Input]:
+    """One for all texts, each of them once."""
+    texts = dict(zip(_keys(body, version), body.input, strict=True))
+    return [_input(body, list(texts.values()))]
+
+
+def _answer(body: EmbeddingRequest, version: ResolvedVersion, records: Sequence[PredictionRecord]) -> str:
+    (record,) = records
+    keys = _keys(body, version)
+    vectors = dict(zip(dict.fromkeys(keys), map(packed, record.output), strict=True))
+    return _written(body, [vectors[key] for key in keys], read_usage_of(records))
+
+
+OPERATION = Operation(PATH, EmbeddingRequest, MODEL_TYPES, lambda _: PARAMETERS, _inputs, _answer)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from openai import BadRequestError
 
 from tests.api.asking import scalar
 from tests.api.openai.conftest import MODEL, Scene, Stage
@@ -18,7 +19,7 @@ PATH = "/v1/embeddings"
 VECTORS = {"one": [0.100000001, -0.25, 9.99999972e-10], "two": [0.333333343, 1.0, 0.0]}
 
 
-def ask(scene: Scene, texts: str | list[str], **changes: Any) -> asyncio.Task[Any]:
+def ask(scene: Scene, texts: Any, **changes: Any) -> asyncio.Task[Any]:
     asking = scene.client.embeddings.create(model=MODEL, input=texts, **changes)
     return asyncio.create_task(asking)
 
@@ -80,12 +81,40 @@ async def test_what_is_remembered_makes_no_prediction_and_is_counted(stage: Stag
         await asking
 
 
+async def test_token_ids_reach_the_model_as_they_are(stage: Stage) -> None:
+    async with stage("embeddings", embedding_cache_size=9) as scene:
+        asking = ask(scene, [101, 102])
+        (lease,) = await scene.asked()
+        assert lease.input == {"text": [[101, 102]]}
+        await scene.answer(lease, [VECTORS["one"]], input_token_count=2)
+        alone = await asking
+        assert (len(alone.data), alone.usage.total_tokens) == (1, 2)
+        # Remembered, and not taken for a text that reads the same.
+        asking = ask(scene, [[101, 102], [7]])
+        (lease,) = await scene.asked()
+        assert lease.input == {"text": [[7]]}
+        await scene.answer(lease, [VECTORS["two"]])
+        both = await asking
+        assert both.data[0].embedding == alone.data[0].embedding != both.data[1].embedding
+        asking = ask(scene, "[101, 102]")
+        (lease,) = await scene.asked()
+        assert lease.input == {"text": ["[101, 102]"]}
+        await scene.fail(lease, "invalid_input", "token 102 is not in this model's vocabulary")
+        with pytest.raises(BadRequestError, match="not in this model's vocabulary"):
+            await asking
+
+
 REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("input", {"input": [1, 2, 3]}),
-    ("input", {"input": [[1, 2], [3]]}),
     ("input", {"input": []}),
+    ("input", {"input": [[]]}),
+    ("input", {"input": [1, "one"]}),
+    ("input", {"input": [[1], "one"]}),
+    ("input", {"input": [True]}),
+    ("input", {"input": [[-1]]}),
+    ("input", {"input": {"text": "one"}}),
     ("input", {}),
     ("input", {"input": ""}),
+    ("input", {"input": ["one", ""]}),
     ("encoding_format", {"input": "one", "encoding_format": "int8"}),
     ("dimensions", {"input": "one", "dimensions": 0}),
 ]
@@ -96,5 +125,5 @@ async def test_what_cannot_be_embedded_is_refused(stage: Stage) -> None:
         for param, body in REFUSED:
             response = await scene.post(PATH, **body)
             assert (response.status_code, response.json()["error"]["param"]) == (400, param), body
-        told = (await scene.post(PATH, input=[1])).json()["error"]["message"]
-        assert told.endswith("token ids are not taken here")
+        told = (await scene.post(PATH, input=["one", 1])).json()["error"]["message"]
+        assert "must be a text, texts, token ids or lists of token ids" in told
