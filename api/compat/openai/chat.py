@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from api.compat.openai.conversations import PARAMETERS, conversation
+from api.compat.openai.operations import Input, Operation
 from api.compat.openai.requests import admitted, described, while_connected
-from api.compat.openai.running import Call, call, finish_reason, usage_of
+from api.compat.openai.running import Call, call, finish_reason, head, usage_of
 from api.compat.openai.schemas.chat import (
     AssistantMessage,
     ChatChoice,
@@ -22,6 +23,8 @@ from api.compat.openai.schemas.chat import (
 )
 from api.compat.openai.schemas.fields import Usage
 from api.compat.openai.streaming import streamed
+from api.credentials import Principal
+from api.services.versions import ResolvedVersion
 from db.documents import PredictionRecord
 
 router = APIRouter(tags=["openai"])
@@ -33,20 +36,31 @@ MODEL_TYPES = ("text-generation", "image-to-text")
 @router.post(PATH, response_model=ChatCompletion, openapi_extra=described(ChatRequest))
 async def create(request: Request) -> Response:
     """Answer a conversation, as OpenAI's API does: at once, or in chunks with `stream`."""
-    principal, body = await admitted(request, ChatRequest)
-    limit = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
-    parameters = {**PARAMETERS, "max_new_tokens": limit}
-    asked = await call(request, principal, body.model, MODEL_TYPES, parameters, priority=body.priority)
-    turns = conversation(body, asked.version.model_type)
-    inputs = [{**turns, **body.sampling(choice)} for choice in range(body.n or 1)]
+    return await answered(request, *await admitted(request, ChatRequest))
+
+
+async def answered(request: Request, principal: Principal, body: ChatRequest) -> Response:
+    """The answer to a conversation that has been let in and read."""
+    asked = await call(request, principal, body.model, MODEL_TYPES, _parameters(body), priority=body.priority)
+    inputs = _inputs(body, asked.version)
     if body.stream:
         records = await while_connected(request, asked.begin(inputs))
         return await streamed(asked, records, body, ChatChunks(asked, records[0]))
-    answer = _completion(asked, await asked.run(inputs))
-    return Response(answer.model_dump_json(), media_type="application/json")
+    answer = _answer(body, asked.version, await asked.run(inputs))
+    return Response(answer, media_type="application/json")
 
 
-def _completion(asked: Call, records: Sequence[PredictionRecord]) -> ChatCompletion:
+def _parameters(body: ChatRequest) -> Mapping[str, str]:
+    limit = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
+    return {**PARAMETERS, "max_new_tokens": limit}
+
+
+def _inputs(body: ChatRequest, version: ResolvedVersion) -> list[Input]:
+    turns = conversation(body, version.model_type)
+    return [{**turns, **body.sampling(choice)} for choice in range(body.n or 1)]
+
+
+def _answer(body: ChatRequest, _: ResolvedVersion, records: Sequence[PredictionRecord]) -> str:
     choices = [
         ChatChoice(
             index=index,
@@ -55,9 +69,12 @@ def _completion(asked: Call, records: Sequence[PredictionRecord]) -> ChatComplet
         )
         for index, record in enumerate(records)
     ]
-    return ChatCompletion(
-        **asked.head("chatcmpl", records[0]), choices=choices, usage=usage_of(records, choices=len(records))
-    )
+    usage = usage_of(records, choices=len(records))
+    answer = ChatCompletion(**head("chatcmpl", body.model, records[0]), choices=choices, usage=usage)
+    return answer.model_dump_json()
+
+
+OPERATION = Operation(PATH, ChatRequest, MODEL_TYPES, _parameters, _inputs, _answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
+from api.compat.openai.operations import Input, Operation
 from api.compat.openai.requests import admitted, described, while_connected
-from api.compat.openai.running import Call, call, finish_reason, usage_of
+from api.compat.openai.running import Call, call, finish_reason, head, usage_of
 from api.compat.openai.schemas.chat import FinishReason
 from api.compat.openai.schemas.completions import Completion, CompletionChoice, CompletionRequest
 from api.compat.openai.schemas.fields import MAX_CHOICES, Usage
 from api.compat.openai.streaming import streamed
 from api.errors import Invalid
+from api.services.versions import ResolvedVersion
 from db.documents import PredictionRecord
 
 router = APIRouter(tags=["openai"])
@@ -28,27 +30,34 @@ async def create(request: Request) -> Response:
     """Continue prompts, as OpenAI's API does: at once, or in chunks with `stream`."""
     principal, body = await admitted(request, CompletionRequest)
     asked = await call(request, principal, body.model, MODEL_TYPES, PARAMETERS, priority=body.priority)
-    choices = body.n or 1
-    if len(body.prompt) * choices > MAX_CHOICES:
-        raise Invalid([("n", f"makes more than {MAX_CHOICES} choices with these prompts")])
-    inputs = [
-        {"prompt": prompt, **body.sampling(choice)} for prompt in body.prompt for choice in range(choices)
-    ]
+    inputs = _inputs(body, asked.version)
     if body.stream:
         records = await while_connected(request, asked.begin(inputs))
         return await streamed(asked, records, body, CompletionChunks(asked, records[0]))
-    answer = _completion(asked, await asked.run(inputs), choices)
-    return Response(answer.model_dump_json(), media_type="application/json")
+    answer = _answer(body, asked.version, await asked.run(inputs))
+    return Response(answer, media_type="application/json")
 
 
-def _completion(asked: Call, records: Sequence[PredictionRecord], choices: int) -> Completion:
+def _inputs(body: CompletionRequest, _: ResolvedVersion) -> list[Input]:
+    choices = body.n or 1
+    if len(body.prompt) * choices > MAX_CHOICES:
+        raise Invalid([("n", f"makes more than {MAX_CHOICES} choices with these prompts")])
+    return [
+        {"prompt": prompt, **body.sampling(choice)} for prompt in body.prompt for choice in range(choices)
+    ]
+
+
+def _answer(body: CompletionRequest, _: ResolvedVersion, records: Sequence[PredictionRecord]) -> str:
     texts = [
         CompletionChoice(index=index, text=record.output, finish_reason=finish_reason(record))
         for index, record in enumerate(records)
     ]
-    return Completion(
-        **asked.head("cmpl", records[0]), choices=texts, usage=usage_of(records, choices=choices)
-    )
+    usage = usage_of(records, choices=body.n or 1)
+    answer = Completion(**head("cmpl", body.model, records[0]), choices=texts, usage=usage)
+    return answer.model_dump_json()
+
+
+OPERATION = Operation(PATH, CompletionRequest, MODEL_TYPES, lambda _: PARAMETERS, _inputs, _answer)
 
 
 @dataclass(frozen=True, slots=True)

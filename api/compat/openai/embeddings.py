@@ -46,7 +46,8 @@ async def _embedded(asked: Call, body: EmbeddingRequest) -> tuple[Sequence[bytes
     cache = asked.gateway.vectors
     keys = _keys(body, asked.version)
     known = {key: vector for key in keys if (vector := cache.get(key)) is not None}
-    missing = {key: text for key, text in zip(keys, body.input, strict=True) if key not in known}
+    texts = _texts(body, keys)
+    missing = {key: text for key, text in texts.items() if key not in known}
     if not missing:
         return [known[key] for key in keys], read_usage_of([])
     (record,) = await asked.run([_input(body, list(missing.values()))])
@@ -60,15 +61,18 @@ def _keys(body: EmbeddingRequest, version: ResolvedVersion) -> list[bytes]:
     return [key_of(version.version_id, body.dimensions, text) for text in body.input]
 
 
+def _texts(body: EmbeddingRequest, keys: Sequence[bytes]) -> dict[bytes, str | TokenIds]:
+    """Each text once."""
+    return dict(zip(keys, body.input, strict=True))
+
+
 def _input(body: EmbeddingRequest, texts: Sequence[str | TokenIds]) -> Input:
     values = {"text": texts, "dimensions": body.dimensions}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _inputs(body: EmbeddingRequest, version: ResolvedVersion) -> list[Input]:
-    """One for all texts, each of them once."""
-    texts = dict(zip(_keys(body, version), body.input, strict=True))
-    return [_input(body, list(texts.values()))]
+    return [_input(body, list(_texts(body, _keys(body, version)).values()))]
 
 
 def _answer(body: EmbeddingRequest, version: ResolvedVersion, records: Sequence[PredictionRecord]) -> str:

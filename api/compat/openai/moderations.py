@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, Request, Response
 
+from api.compat.openai.operations import Input, Operation
 from api.compat.openai.requests import admitted, described
 from api.compat.openai.running import call
 from api.compat.openai.schemas.moderations import Moderation, ModerationList, ModerationRequest
 from api.errors import Invalid, ModelFailed
+from api.services.versions import ResolvedVersion
+from db.documents import PredictionRecord
 from model_types.classification.schema import MAX_LABELS, Label
 
 router = APIRouter(tags=["openai"])
 
 PATH = "/v1/moderations"
+MODEL_TYPES = ("classification",)
+PARAMETERS = {"text": "input"}
 
 
 @router.post(PATH, response_model=ModerationList, openapi_extra=described(ModerationRequest))
@@ -25,14 +30,21 @@ async def create(request: Request) -> Response:
     flagged.
     """
     principal, body = await admitted(request, ModerationRequest)
-    asked = await call(request, principal, body.model, ("classification",), {"text": "input"})
-    thresholds = asked.version.options.get("moderation")
-    if not thresholds:
+    asked = await call(request, principal, body.model, MODEL_TYPES, PARAMETERS)
+    answer = _answer(body, asked.version, await asked.run(_inputs(body, asked.version)))
+    return Response(answer, media_type="application/json")
+
+
+def _inputs(body: ModerationRequest, version: ResolvedVersion) -> list[Input]:
+    if not version.options.get("moderation"):
         raise Invalid([("model", "is no moderation model: its version has no option `moderation`")])
-    records = await asked.run([{"text": text, "top_k": MAX_LABELS} for text in body.input])
+    return [{"text": text, "top_k": MAX_LABELS} for text in body.input]
+
+
+def _answer(body: ModerationRequest, version: ResolvedVersion, records: Sequence[PredictionRecord]) -> str:
+    thresholds = version.options["moderation"]
     results = [moderation(record.output, thresholds) for record in records]
-    answer = ModerationList(id=f"modr-{records[0].id}", model=asked.model, results=results)
-    return Response(answer.model_dump_json(), media_type="application/json")
+    return ModerationList(id=f"modr-{records[0].id}", model=body.model, results=results).model_dump_json()
 
 
 def moderation(labels: Sequence[Label], thresholds: Mapping[str, float]) -> Moderation:
@@ -47,3 +59,6 @@ def moderation(labels: Sequence[Label], thresholds: Mapping[str, float]) -> Mode
         category_scores={name: scores[name] for name in thresholds},
         category_applied_input_types={name: ["text"] for name in thresholds},
     )
+
+
+OPERATION = Operation(PATH, ModerationRequest, MODEL_TYPES, lambda _: PARAMETERS, _inputs, _answer)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from api.compat.openai.errors import ModelNotFound
+from api.compat.openai.operations import Input
 from api.compat.openai.requests import while_connected
 from api.compat.openai.schemas.chat import FinishReason
 from api.compat.openai.schemas.fields import ReadUsage, Usage
@@ -28,7 +29,6 @@ from db.states import FailureCode, Priority, Status
 # As long as OpenAI's clients wait by default.
 HOLD_SECONDS = 600.0
 
-Input = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -51,8 +51,7 @@ class Call:
 
     def head(self, kind: str, first: PredictionRecord) -> dict[str, Any]:
         """What each object of an answer begins with, after the first of its predictions."""
-        created = int(first.created_at.timestamp())
-        return {"id": f"{kind}-{first.id}", "created": created, "model": self.model}
+        return head(kind, self.model, first)
 
     async def run(self, inputs: Sequence[Input]) -> list[PredictionRecord]:
         """A prediction for each input, all of them succeeded; the others are canceled when one is not.
@@ -78,7 +77,7 @@ class Call:
         record = await predictions.get(self.gateway, self.principal, record.id)
         if record.completed_at is None:
             raise ModelFailed("the prediction had to start again, after a part of its text was told")
-        return self._succeeded(record)
+        return succeeded(record)
 
     async def cancel(self, records: Sequence[PredictionRecord]) -> None:
         """Cancel those of them that have not ended, unless another request may come back for them."""
@@ -101,7 +100,7 @@ class Call:
         if record.completed_at is None:
             await self.cancel([record])
             raise Unavailable(f"the prediction has not ended within {HOLD_SECONDS:.0f} s")
-        return self._succeeded(record)
+        return succeeded(record)
 
     def _terms(self, index: int, *, hold_seconds: float | None = None) -> Terms:
         key = self._key
@@ -118,24 +117,7 @@ class Call:
         try:
             return await predictions.create(self.gateway, self.principal, body, terms)
         except Invalid as error:
-            raise Invalid([(self._parameter(field), message) for field, message in error.errors]) from None
-
-    def _parameter(self, field: str) -> str:
-        """What the request calls a field of the input, such as `input.max_new_tokens`."""
-        name, *rest = field.removeprefix("input.").split(".")
-        # Beside names and numbers, paths have the alternatives of a field's type.
-        places = [part for part in rest if part.isidentifier() or part.isdigit()]
-        return ".".join([self.parameters.get(name, name), *places])
-
-    def _succeeded(self, record: PredictionRecord) -> PredictionRecord:
-        if record.status == Status.SUCCEEDED:
-            return record
-        message = record.error or "the prediction was canceled"
-        if record.failure == FailureCode.INVALID_INPUT:
-            raise Invalid([("body", message)])
-        if record.failure in (None, FailureCode.DEADLINE_EXCEEDED, FailureCode.STORAGE_UNAVAILABLE):
-            raise Unavailable(message)
-        raise ModelFailed(message)
+            raise renamed(error, self.parameters) from None
 
 
 async def call(
@@ -150,13 +132,55 @@ async def call(
     """The call of a model that is of one of these types. Raises `ModelNotFound` and `Invalid`."""
     gateway = gateway_of(request)
     try:
+        version = await resolved(gateway, principal, model, model_types)
+    except Invalid as error:
+        raise renamed(error, parameters) from None
+    return Call(request, gateway, principal, model, version, parameters, priority=priority)
+
+
+async def resolved(
+    gateway: Gateway, principal: Principal, model: str, model_types: Collection[str]
+) -> ResolvedVersion:
+    """The version of a model that is of one of these types. Raises `ModelNotFound` and `Invalid`."""
+    try:
         version = await gateway.versions.resolve(model, principal)
     except NotFound:
         raise ModelNotFound(f"the model {model[:200]!r} does not exist") from None
     if version.model_type not in model_types:
         wanted = " or ".join(model_types)
         raise Invalid([("model", f"is of the type {version.model_type}: this is for {wanted}")])
-    return Call(request, gateway, principal, model, version, parameters, priority=priority)
+    return version
+
+
+def renamed(error: Invalid, parameters: Mapping[str, str]) -> Invalid:
+    """What is wrong with an input, by what the request calls its fields."""
+    return Invalid([(_parameter(field, parameters), message) for field, message in error.errors])
+
+
+def _parameter(field: str, parameters: Mapping[str, str]) -> str:
+    """What the request calls a field of the input, such as `input.max_new_tokens`."""
+    name, *rest = field.removeprefix("input.").split(".")
+    # Beside names and numbers, paths have the alternatives of a field's type.
+    places = [part for part in rest if part.isidentifier() or part.isdigit()]
+    return ".".join([parameters.get(name, name), *places])
+
+
+def succeeded(record: PredictionRecord) -> PredictionRecord:
+    """The prediction, which has ended. Raises `Invalid`, `ModelFailed` or `Unavailable` by why it failed."""
+    if record.status == Status.SUCCEEDED:
+        return record
+    message = record.error or "the prediction was canceled"
+    if record.failure == FailureCode.INVALID_INPUT:
+        raise Invalid([("body", message)])
+    if record.failure in (None, FailureCode.DEADLINE_EXCEEDED, FailureCode.STORAGE_UNAVAILABLE):
+        raise Unavailable(message)
+    raise ModelFailed(message)
+
+
+def head(kind: str, model: str, first: PredictionRecord) -> dict[str, Any]:
+    """What each object of an answer begins with, after the first of its predictions."""
+    created = int(first.created_at.timestamp())
+    return {"id": f"{kind}-{first.id}", "created": created, "model": model}
 
 
 async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
