@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from api import errors
 from api.aliases import Aliases
@@ -44,6 +45,17 @@ from workers.broker import BrokerSettings
 log = logging.getLogger(__name__)
 
 
+class Application(FastAPI):
+    """FastAPI without the layers that it puts around ours: what they do has been done, for every request."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The layers from our outermost one on."""
+        layer = super().build_middleware_stack()
+        while not isinstance(layer, Aliases):
+            layer = getattr(layer, "app")  # noqa: B009 - not every ASGI application has one
+        return layer
+
+
 def create_app(
     gateway: GatewaySettings, database: DatabaseSettings, broker: BrokerSettings, store: BlobSettings
 ) -> FastAPI:
@@ -59,7 +71,7 @@ def create_app(
         async with open_gateway(gateway, database, broker, store) as app.state.gateway:
             yield
 
-    app = FastAPI(
+    app = Application(
         title="Augury",
         version=version("augury"),
         lifespan=lifespan,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 
 import msgspec
 from redis.asyncio import Redis
@@ -34,7 +35,7 @@ class Waiting:
         self.channel = news_channel(new_id())
         # A connection of its own: it listens for as long as the process lives, and `_listen` mends it.
         self._redis = Redis.from_url(
-            redis_url, socket_connect_timeout=1.0, health_check_interval=10, retry=Retry(NoBackoff(), 0)
+            redis_url, socket_connect_timeout=1.0, socket_keepalive=True, retry=Retry(NoBackoff(), 0)
         )
         self._futures: dict[str, list[asyncio.Future[News]]] = {}
         self._sleepers: dict[str, set[asyncio.Event]] = {}
@@ -128,14 +129,22 @@ class Waiting:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _hear(self, pubsub: PubSub) -> None:
-        async for message in pubsub.listen():
-            channel = message["channel"].decode()
-            if channel != self.channel:
+        own = self.channel.encode()
+        connection = pubsub.connection
+        assert connection is not None, "it has subscribed"
+        while True:
+            # `PubSub.listen` takes twice as long over a message.
+            message = await connection.read_response(
+                timeout=inf, disconnect_on_error=False, push_request=True
+            )
+            if message[0] == b"message" and message[1] == own:
+                self._spread(message[2])
+                continue
+            told = await pubsub.handle_message(message)
+            if told is not None and told["channel"] is not None:
                 # Also where the subscription has just begun: what came before was not heard.
-                for sleeper in self._sleepers.get(channel, ()):
+                for sleeper in self._sleepers.get(told["channel"].decode(), ()):
                     sleeper.set()
-            elif message["type"] == "message":
-                self._spread(message["data"])
 
     def _spread(self, payload: bytes) -> None:
         try:

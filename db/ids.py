@@ -1,5 +1,6 @@
 """Time-ordered ids: UUIDv7 (RFC 9562) as 26 lowercase base32 characters that sort as the bits do."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from uuid_utils import uuid7
@@ -9,6 +10,7 @@ _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ID_LENGTH = 26
+_ID = re.compile(rf"[{_ALPHABET}]{{{ID_LENGTH}}}")
 
 
 def new_id() -> str:
@@ -23,13 +25,10 @@ def floor_id(moment: datetime) -> str:
 
 def time_of(identifier: str) -> datetime:
     """When this id was made, to the millisecond. Raises `ValueError` for what is not an id."""
-    if len(identifier) != ID_LENGTH:
-        raise ValueError(f"an id has {ID_LENGTH} characters")
-    value = 0
-    for character in identifier:
-        value = value << 5 | _ALPHABET.index(character)
+    if not _ID.fullmatch(identifier):
+        raise ValueError(f"an id has {ID_LENGTH} characters of {_ALPHABET}")
     try:
-        return _EPOCH + timedelta(milliseconds=value >> 80)
+        return _EPOCH + timedelta(milliseconds=int(identifier, 32) >> 80)
     except OverflowError as error:
         raise ValueError("no id is made after the year 9999") from error
 

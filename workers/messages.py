@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, NamedTuple, cast
 from uuid import uuid4
 
@@ -72,24 +73,32 @@ def bell(pool: str) -> str:
 
     Celery's message protocol 2 (docs.celeryq.dev, "Message Protocol"), in kombu's virtual-transport
     envelope. Written here so that a gateway needs neither Celery nor its publisher, which cost more
-    than the whole request.
+    than the whole request. Each has an id of its own.
     """
-    identifier = str(uuid4())
+    return _bell(pool).replace(_ID, str(uuid4()))
+
+
+_ID = "{id}"
+
+
+@cache
+def _bell(pool: str) -> str:
+    """The bell of a pool, with `_ID` where its id belongs."""
     body = json.dumps([[pool], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
     return json.dumps(
         {
             "body": base64.b64encode(body.encode()).decode(),
             "content-encoding": "utf-8",
             "content-type": "application/json",
-            "headers": _headers(identifier, pool),
+            "headers": _headers(_ID, pool),
             "properties": {
-                "correlation_id": identifier,
+                "correlation_id": _ID,
                 "reply_to": "",
                 "delivery_mode": 2,
                 "delivery_info": {"exchange": "", "routing_key": pool},
                 "priority": 0,
                 "body_encoding": "base64",
-                "delivery_tag": str(uuid4()),
+                "delivery_tag": _ID,
             },
         }
     )
@@ -169,13 +178,16 @@ def news_channel(gateway_id: str) -> str:
 STREAM_SECONDS = 3600
 
 
+StreamEvent = Literal["output", "item", "logs"]
+
+
 class StreamEntry(NamedTuple):
     """A piece of what a running prediction writes: a chunk of its output, or of its logs.
 
-    `data` is text; of an output whose items come one by one (`TypeInfo.chunks`), the JSON of an item.
+    `data` is text; of an item of an output whose items come one by one, its JSON.
     """
 
-    event: Literal["output", "logs"]
+    event: StreamEvent
     data: str
 
     def fields(self) -> dict[str, bytes]:
@@ -185,7 +197,7 @@ class StreamEntry(NamedTuple):
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes]) -> StreamEntry:
         """The entry in the fields that XRANGE and XREAD give. Raises `KeyError`."""
-        event = cast(Literal["output", "logs"], fields[b"e"].decode())
+        event = cast(StreamEvent, fields[b"e"].decode())
         return cls(event, fields[b"d"].decode())
 
 
