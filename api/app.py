@@ -14,6 +14,9 @@ from api import errors
 from api.aliases import Aliases
 from api.compat.openai import audio, chat, completions, embeddings, images, moderations, rerank
 from api.compat.openai.errors import SURFACE as OPENAI
+from api.compat.originals import chat as default_chat
+from api.compat.originals import health as health_names
+from api.compat.originals import home, inference, tasks
 from api.file_urls import FILES_PATH
 from api.gateway import open_gateway
 from api.requests import RequestMiddleware
@@ -118,7 +121,12 @@ def create_app(
         audio,
         images,
         moderations,
+        default_chat,
+        inference,
+        tasks,
+        home,
         health,
+        health_names,
         metrics,
         pages,
         docs,

@@ -75,7 +75,8 @@ class Versions:
         """The version that `reference` means to this caller.
 
         A reference is a model's id, a version's id (64 hex characters), `owner/name` for the latest
-        version, or `owner/name:version` with a version's id or label. Raises `NotFound`.
+        version, or `owner/name:version` with a version's id or label. The owner may be left out where one
+        public model alone has the name. Raises `NotFound`.
         """
         resolved = self._resolved.get(reference)
         if resolved is None:
@@ -120,17 +121,20 @@ class Versions:
 
 
 async def _look_up(session: AsyncSession, reference: str) -> ModelRow | None:
-    name, _, version = reference.partition(":")
-    owner, slash, name = name.partition("/")
-    if slash and version:
-        return await models.version_of(session, owner, name, version)
-    if slash:
-        return _with_version(await models.by_name(session, owner, name))
     if _VERSION_ID.fullmatch(reference):
         return await models.version(session, reference)
-    if len(reference) == ID_LENGTH:
-        return _with_version(await models.by_id(session, reference))
-    return None
+    if len(reference) == ID_LENGTH and (found := await models.by_id(session, reference)):
+        return _with_version(found)
+    name, _, version = reference.partition(":")
+    owner, slash, name = name.rpartition("/")
+    if not slash:
+        owners = await models.public_owners(session, name)
+        if len(owners) != 1:
+            return None
+        owner = owners[0]
+    if version:
+        return await models.version_of(session, owner, name, version)
+    return _with_version(await models.by_name(session, owner, name))
 
 
 def _with_version(found: FoundModel | None) -> ModelRow | None:

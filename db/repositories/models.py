@@ -57,6 +57,12 @@ class Viewer:
         return public if self.username is None else or_(public, Model.owner_key == self.username.lower())
 
 
+async def public_owners(session: AsyncSession, name: str) -> Sequence[str]:
+    """Whose public models have this name, in any case."""
+    query = select(Model.owner).where(Model.name_key == name.lower(), Model.visibility == "public")
+    return (await session.scalars(query)).all()
+
+
 def with_latest() -> Select[Model, ModelVersion | None]:
     """Models and their latest versions, of those that have one."""
     return select(Model, ModelVersion).outerjoin(ModelVersion, ModelVersion.id == Model.latest_version_id)

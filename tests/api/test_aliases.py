@@ -40,14 +40,12 @@ async def test_links_to_further_pages_are_the_proper_ones(served: Served) -> Non
     assert listed["next"].startswith(f"{BASE_URL}/v1/predictions?limit=1&cursor=")
 
 
-@pytest.mark.parametrize("path", ["/health", "/health/", "/openapi.json", "/docs"])
+@pytest.mark.parametrize("path", ["/", "//", "/health", "/health/", "/openapi.json", "/docs"])
 async def test_pages_of_their_own_stay_where_they_are(served: Served, path: str) -> None:
     assert (await served.http.get(path)).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "//", "/v1", "/v1/", "/v1/v1", "/v1/v1/v1/predictions", "/nothing", "/v1x"]
-)
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/v1", "/v1/v1/v1/predictions", "/nothing", "/v1x"])
 async def test_what_means_nothing_is_not_found(served: Served, path: str) -> None:
     response = await served.http.get(path)
     assert (response.status_code, response.headers["Content-Type"]) == (404, "application/problem+json")

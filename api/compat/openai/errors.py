@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
@@ -29,8 +30,11 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
-class ClientGone(Exception):
+class ClientGone(HTTPException):
     """The client has gone away: nobody reads what is answered."""
+
+    def __init__(self) -> None:
+        super().__init__(499, "the client has gone away")
 
 
 def error_object(error: Exception) -> dict[str, Any]:
@@ -40,8 +44,6 @@ def error_object(error: Exception) -> dict[str, Any]:
 
 def error_answer(error: Exception) -> Response:
     """The answer to `error`."""
-    if isinstance(error, ClientGone):
-        return Response(status_code=499)
     told = refusal(error)
     headers = dict(told.headers)
     if "Retry-After" in headers:
@@ -85,6 +87,7 @@ def _headers(scope: Scope, seconds: float) -> list[tuple[bytes, bytes]]:
 SURFACE = Surface(
     paths=(
         "/v1/chat/",
+        "/chat/",
         "/v1/completions",
         "/v1/embeddings",
         "/v1/rerank",

@@ -44,6 +44,10 @@ class Scene:
         """Let a prediction fail."""
         await self.lane.end(lease, Status.FAILED, failure=failure, error=error)
 
+    async def add(self, name: str, model_type: str, **changes: Any) -> None:
+        """Register another model, which no lane runs."""
+        await add_model(self.served, self.root, name=name, model_type=model_type, **changes)
+
     async def post(self, path: str, **body: Any) -> httpx.Response:
         """A request by no client in particular."""
         return await self.http.post(path, json={"model": MODEL} | body, headers=self.root)
