@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import accept, echo, embeddings, growth, streaming, switching, table, text, vision
+from benchmarks import accept, echo, growth, sentences, streaming, switching, table, text, vision
 from benchmarks.servers import Servers
 from benchmarks.sizes import QUICK, Sizes
 from benchmarks.table import Row
@@ -21,7 +21,7 @@ BENCHMARKS: Mapping[str, Callable[[Servers, Sizes], Iterator[Row]]] = {
     "text": text.measure,
     "streaming": streaming.measure,
     "vision": vision.measure,
-    "embeddings": embeddings.measure,
+    "embeddings": sentences.measure,
     "switching": switching.measure,
     "growth": growth.measure,
 }
