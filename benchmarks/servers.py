@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.05
 
 
 class Servers:
-    """The servers, and every process started on them; a context manager that stops them all."""
+    """The servers, and every process started on them; a context manager that ends them all."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -51,8 +51,8 @@ class Servers:
         return self.directory / f"{name}.log"
 
     def start(self, service: Service) -> None:
-        """Start a process, to be stopped with the servers at the latest."""
-        self._open.callback(service.stop)
+        """Start a process, to be killed before the servers stop."""
+        self._open.callback(service.kill)
         service.start()
 
 

@@ -107,7 +107,7 @@ def bucket(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def make_stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Stack]]:
-    """Makes `Stack`s, not yet started, and stops them afterwards.
+    """Makes `Stack`s, not yet started, and kills them afterwards.
 
     Without `database_url=` or `redis_url=` they work on this test's own database and logical database.
     """
@@ -118,7 +118,7 @@ def make_stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Calla
                 if name not in options:
                     options[name] = request.getfixturevalue(name)
             stack = Stack(tmp_path / f"stack-{uuid4().hex[:8]}", **options)
-            cleanup.callback(stack.stop)
+            cleanup.callback(stack.kill_all)
             return stack
 
         yield make

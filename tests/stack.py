@@ -127,10 +127,14 @@ class Stack:
         """SIGKILL a process and its children at once, as a power cut would."""
         self._services[name].kill()
 
-    def stop(self, name: str | None = None) -> None:
-        """Stop one process as an operator would, or all of them."""
-        for service in [self._services[name]] if name else reversed(self._services.values()):
-            service.stop()
+    def kill_all(self) -> None:
+        """End whatever still runs: a test that has seen what it wanted need not wait for goodbyes."""
+        for service in self._services.values():
+            service.kill()
+
+    def stop(self, name: str) -> None:
+        """Stop one process as an operator would."""
+        self._services[name].stop()
 
     def token(self) -> str:
         """An administrator's API token; the account is made at the first call."""

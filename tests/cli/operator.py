@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,7 @@ from cli.embedded import free_port
 from cli.processes import SUPERVISED_BY
 
 START_SECONDS = 120
+_END_SECONDS = 10
 _GIVEN = ("BLOB_STORE", "DATABASE_URL", "REDIS_URL", "REDIS_HOST", "SECRET_KEY", "AUGURY_URL", "AUGURY_TOKEN")
 
 
@@ -62,6 +63,14 @@ class Operator:
         """Everything that works for this data directory, the supervisor aside."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
+    def end(self) -> None:
+        """Kill whatever still runs, but let PostgreSQL end with its supervisor, and tidy up its memory."""
+        if self.data.run() is not None:
+            self.supervisor().kill()
+        ours = self.processes()
+        _kill(ours, spare="postgres")
+        _kill(psutil.wait_procs(ours, timeout=_END_SECONDS)[1])
+
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
             if process.environ().get(SUPERVISED_BY) == str(self.data.path):
@@ -71,6 +80,14 @@ class Operator:
             return False
 
 
+def _kill(processes: Iterable[psutil.Process], *, spare: str | None = None) -> None:
+    """Kill these, but those of one name."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.name() != spare:
+                process.kill()
+
+
 @contextmanager
 def at_work_in(folder: Path) -> Iterator[Operator]:
     """An operator, whose processes are gone afterwards."""
@@ -78,6 +95,4 @@ def at_work_in(folder: Path) -> Iterator[Operator]:
     try:
         yield operator
     finally:
-        operator.down()
-        for process in operator.processes():
-            process.kill()
+        operator.end()

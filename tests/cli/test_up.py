@@ -20,13 +20,31 @@ from tests.stack import wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
+RECITAL = str(Path(__file__).parents[2] / "examples" / "demo_models" / "recital")
+CATALOG = f"models: [{{name: acme/chosen, type: text-generation, path: {RECITAL}}}]"
+
+
 @pytest.fixture
 def operator(tmp_path: Path) -> Iterator[Operator]:
+    """Who has typed nothing yet, and has no demo model but echo where `--no-demo` is said."""
     with at_work_in(tmp_path) as operator:
+        operator.environment["MODELS"] = "demo/echo"
         yield operator
 
 
-def test_from_nothing_to_a_prediction_and_back(operator: Operator) -> None:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """A server with demo/echo and a model of a catalog, for the tests that can share it."""
+    with at_work_in(tmp_path_factory.mktemp("running")) as operator:
+        (operator.folder / "models.yaml").write_text(CATALOG)
+        operator.environment["MODELS"] = "demo/echo,acme/*"
+        operator.up("--no-demo")
+        yield operator
+
+
+def test_from_nothing_to_predictions_and_back_and_a_second_start_remembers_everything(
+    operator: Operator,
+) -> None:
     printed = operator.up().stdout
     credentials = operator.data.path / "credentials.json"
     assert credentials.stat().st_mode & 0o777 == 0o600
@@ -41,40 +59,35 @@ def test_from_nothing_to_a_prediction_and_back(operator: Operator) -> None:
 
     with operator.client() as client:
         assert {"echo", "recital"} <= {model["name"] for model in client.models() if model["owner"] == "demo"}
-        prediction = client.predict("demo/echo", {"text": "hello"}, wait_seconds=30)
-        assert (prediction["status"], prediction["output"]) == ("succeeded", "hello")
+        before = client.predict("demo/echo", {"text": "remember me"}, wait_seconds=30)
+        assert (before["status"], before["output"]) == ("succeeded", "remember me")
         assert client.log_in(kept["username"], kept["password"])
+    _require_the_newcomers_prediction(operator)
 
     assert operator.down().returncode == 0
     assert operator.type("status").returncode == 3
     assert operator.processes() == []
 
-
-def test_a_newcomer_sees_one_real_prediction_and_a_second_start_remembers_everything(
-    operator: Operator,
-) -> None:
-    operator.up()
-    log = operator.data.log("up")
-    wait_until(lambda: "Ctrl-C stops everything" in log.read_text(), START_SECONDS)
-    printed = log.read_text()
-    assert "Alice was beginning to get" in printed
-    assert "very tired of sitting by her sister" in printed
-    assert "s in all" in printed
-
-    kept = operator.data.credentials()
-    with operator.client() as client:
-        before = client.predict("demo/echo", {"text": "remember me"}, wait_seconds=30)
-    operator.down()
-    operator.up()
-    assert operator.data.credentials() == kept
+    operator.up("--no-demo")
+    assert json.loads(credentials.read_text()) == kept
     with operator.client() as client:
         assert client.prediction(before["id"])["output"] == "remember me"
+
+
+def _require_the_newcomers_prediction(operator: Operator) -> None:
+    """What is told to who sees it for the first time: one real prediction."""
+    log = operator.data.log("up")
+    wait_until(lambda: "Ctrl-C stops everything" in log.read_text(), START_SECONDS)
+    told = log.read_text()
+    assert "Alice was beginning to get" in told
+    assert "very tired of sitting by her sister" in told
+    assert "s in all" in told
 
 
 def test_a_supervisor_that_was_killed_leaves_nothing_that_stops_the_next_and_loses_nothing(
     operator: Operator,
 ) -> None:
-    operator.up()
+    operator.up("--no-demo")
     with operator.client() as client:
         waiting = [
             client.predict("demo/echo", {"text": str(number), "sleep": 0.2}, wait_seconds=0)["id"]
@@ -82,19 +95,18 @@ def test_a_supervisor_that_was_killed_leaves_nothing_that_stops_the_next_and_los
         ]
     operator.supervisor().kill()
     wait_until(lambda: operator.data.run() is None, 10)
-    operator.up()
+    operator.up("--no-demo")
     with operator.client() as client:
         wait_until(lambda: all(client.prediction(id)["status"] == "succeeded" for id in waiting), 60)
         assert [client.prediction(id)["output"] for id in waiting] == [str(number) for number in range(20)]
 
 
-def test_a_process_that_dies_is_started_again(operator: Operator) -> None:
-    operator.up()
-    gateway = next(p for p in operator.processes() if p.cmdline()[1:] == ["-m", "api"])
+def test_a_process_that_dies_is_started_again(running: Operator) -> None:
+    gateway = next(p for p in running.processes() if p.cmdline()[1:] == ["-m", "api"])
     gateway.kill()
-    log = operator.data.log("up")
+    log = running.data.log("up")
     wait_until(lambda: "The gateway runs again" in log.read_text(), 30)
-    with operator.client() as client:
+    with running.client() as client:
         wait_until(client.is_ready, 60)
         assert client.predict("demo/echo", {"text": "still here"}, wait_seconds=30)["output"] == "still here"
 
@@ -116,10 +128,9 @@ def test_ctrl_c_stops_everything_cleanly(operator: Operator) -> None:
     assert operator.processes() == []
 
 
-def test_a_second_run_in_the_same_directory_gets_one_clear_sentence(operator: Operator) -> None:
-    operator.up("--no-demo")
+def test_a_second_run_in_the_same_directory_gets_one_clear_sentence(running: Operator) -> None:
     for options in ([], ["--detach"]):
-        second = operator.type("up", "--port", str(free_port()), *options)
+        second = running.type("up", "--port", str(free_port()), *options)
         assert second.returncode == 1
         assert "is in use by another run" in second.stderr
         assert len(second.stderr.strip().splitlines()) == 1
@@ -139,7 +150,7 @@ def test_a_port_in_use_gets_one_clear_sentence_before_anything_starts(
 
 def test_a_database_that_is_given_is_used_instead_of_ours(operator: Operator, database_url: str) -> None:
     operator.environment["DATABASE_URL"] = database_url
-    operator.up()
+    operator.up("--no-demo")
     assert not operator.data.postgres.exists()
     assert processes_at_work_in(operator.data.valkey, "valkey-server")
     with operator.client() as client:
@@ -148,7 +159,7 @@ def test_a_database_that_is_given_is_used_instead_of_ours(operator: Operator, da
 
 def test_a_broker_that_is_given_is_used_instead_of_ours(operator: Operator, redis_url: str) -> None:
     operator.environment["REDIS_URL"] = redis_url
-    operator.up()
+    operator.up("--no-demo")
     assert not operator.data.valkey.exists()
     with operator.client() as client:
         assert client.predict("demo/echo", {"text": "hi"}, wait_seconds=30)["output"] == "hi"
@@ -165,25 +176,19 @@ def test_a_database_that_does_not_answer_gets_one_clear_sentence(operator: Opera
 
 
 def test_a_local_model_is_added_listed_and_answers_and_one_that_is_nowhere_is_refused(
-    operator: Operator,
+    running: Operator,
 ) -> None:
-    folder = str(Path(__file__).parents[2] / "examples" / "demo_models" / "recital")
-    (operator.folder / "models.yaml").write_text(
-        f"models: [{{name: acme/chosen, type: text-generation, path: {folder}}}]"
-    )
-    operator.environment["MODELS"] = "acme/*"
-    operator.up()
-    assert "acme/chosen" in operator.type("models", "list").stdout
-    added = operator.type("models", "add", "--type", "text-generation", "--path", folder, "acme/reciter")
+    assert "acme/chosen" in running.type("models", "list").stdout
+    added = running.type("models", "add", "--type", "text-generation", "--path", RECITAL, "acme/reciter")
     assert added.returncode == 0, added.stderr
-    assert "acme/reciter" in operator.type("models", "list").stdout
-    with operator.client() as client:
+    assert "acme/reciter" in running.type("models", "list").stdout
+    with running.client() as client:
         prediction = client.predict(
             "acme/reciter", {"prompt": "Alice was", "temperature": 0}, wait_seconds=60
         )
     assert "beginning to get very tired" in prediction["output"]
 
-    nowhere = operator.type("models", "add", "--type", "text-generation", "--path", "/no/where", "acme/none")
+    nowhere = running.type("models", "add", "--type", "text-generation", "--path", "/no/where", "acme/none")
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("Error: /no/where is neither a folder nor a repository's name")
 

@@ -157,9 +157,10 @@ class Scene:
     def _is_live(self) -> bool:
         assert self._http is not None, "the scene has not started"
         try:
-            return self._http.get("/health").is_success
+            self._http.get("/health")
         except httpx.TransportError:
             return False
+        return True
 
     def audit(self) -> Mapping[str, Record]:
         """Prove that nothing was lost; how each has ended."""
@@ -169,7 +170,7 @@ class Scene:
 
 @contextmanager
 def scene_in(directory: Path, *, database_url: str, redis_url: str) -> Iterator[Scene]:
-    """A scene on given servers, not started yet; everything it has started is stopped afterwards."""
+    """A scene on given servers, not started yet; everything it has started is killed afterwards."""
     stack = Stack(
         directory,
         database_url=database_url,
@@ -181,4 +182,4 @@ def scene_in(directory: Path, *, database_url: str, redis_url: str) -> Iterator[
         yield scene
     finally:
         scene.close()
-        stack.stop()
+        stack.kill_all()
