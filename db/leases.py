@@ -20,7 +20,7 @@ from db import instances
 from db.blobs import Blob
 from db.endings import Ended, ending, read_endings
 from db.pools import deployment_pools, is_deployment
-from db.session import driver, driver_sql
+from db.session import Driver, driver_sql
 from db.states import Event, Status
 from db.tables.queue_entry import PRIORITY_STEP
 
@@ -245,6 +245,7 @@ class Leases:
 
     def __init__(self, engine: Engine, lane: str) -> None:
         self._engine = engine
+        self._driver = Driver.of(engine)
         self._claim_sql = driver_sql(_CLAIM, engine)
         self._finish_sql = driver_sql(_FINISH, engine)
         self._held_sql = driver_sql(_HELD, engine)
@@ -262,7 +263,7 @@ class Leases:
         """
         first, last = deployment_pools(pool)
         parameters = {"pool": pool, "first": first, "last": last, "lane": self.lane}
-        with driver(self._engine) as cursor:
+        with self._driver.cursor() as cursor:
             rows = cursor.execute(self._waiting_sql, parameters)
             return [WaitingVersion(*row) for row in rows]
 
@@ -277,7 +278,7 @@ class Leases:
             "budget": budget,
             "step": PRIORITY_STEP,
         }
-        with driver(self._engine) as cursor, self._seat(cursor, pool) as has_seat:
+        with self._driver.cursor() as cursor, self._seat(cursor, pool) as has_seat:
             rows = cursor.execute(self._claim_sql, parameters).fetchall() if has_seat else []
         leases = [
             Lease(
@@ -337,7 +338,7 @@ class Leases:
             "outcomes": msgspec.json.encode(written).decode(),
             "lanes": sorted({outcome.lease.lane for outcome in outcomes}),
         }
-        with driver(self._engine) as cursor:
+        with self._driver.cursor() as cursor:
             return read_endings(cursor.execute(self._finish_sql, parameters))
 
     def held(self, leases: Iterable[Lease]) -> dict[str, bool]:
@@ -345,7 +346,7 @@ class Leases:
 
         The others have been cancelled, have expired, or were taken back.
         """
-        with driver(self._engine) as cursor:
+        with self._driver.cursor() as cursor:
             return {row.id: row.listened for row in cursor.execute(self._held_sql, _names(leases))}
 
     def note_progress(self, shares: Sequence[tuple[Lease, float]]) -> None:

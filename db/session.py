@@ -1,18 +1,24 @@
 """Connections: one async engine per gateway, one sync engine per worker process."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
+from weakref import WeakKeyDictionary, proxy
 
 import psycopg
 from psycopg import Connection as PsycopgConnection
 from psycopg import Cursor
 from psycopg.rows import namedtuple_row
-from sqlalchemy import Connection, Engine, TextClause, create_engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, TextClause, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from db.settings import DatabaseSettings
+
+# The pool is asked for what two threads of a lane need at once; it has more to do than hand out a connection.
+MAX_KEPT = 2
 
 
 def async_engine(settings: DatabaseSettings) -> AsyncEngine:
@@ -76,30 +82,64 @@ def _dial_by(settings: DatabaseSettings, engine: Engine) -> None:
             parameters["hostaddr"] = address
 
 
-@contextmanager
-def driver(engine: Engine) -> Iterator[Cursor[Any]]:
-    """A cursor of psycopg's own on one of the engine's connections, with rows that have names.
+class Driver:
+    """Cursors of psycopg's own on an engine's connections, with rows that have names.
 
     For the few statements on a prediction's way: SQLAlchemy's layers take longer over them than the
-    database. Raises SQLAlchemy's errors all the same.
+    database. Safe to share between threads.
     """
-    try:
-        pooled = engine.raw_connection()
-    except psycopg.Error as error:
-        raise _translated(error, engine, lost=True) from error
-    connection = cast(PsycopgConnection[Any], pooled.driver_connection)
-    try:
-        with connection.cursor(row_factory=namedtuple_row) as cursor:
-            yield cursor
-    except psycopg.Error as error:
-        lost = connection.closed
-        if lost:
-            pooled.invalidate(error)
-            # The others in the pool have lost theirs too.
-            engine.dispose()
-        raise _translated(error, engine, lost=lost) from error
-    finally:
-        pooled.close()
+
+    def __init__(self, engine: Engine) -> None:
+        # The engine holds its driver, not the driver its engine.
+        self._engine: Engine = proxy(engine)
+        self._kept: list[PoolProxiedConnection] = []
+        event.listen(engine, "engine_disposed", self._let_go)
+
+    @classmethod
+    def of(cls, engine: Engine) -> Driver:
+        """The engine's driver, one for all who ask."""
+        return _drivers.get(engine) or _drivers.setdefault(engine, cls(engine))
+
+    @contextmanager
+    def cursor(self) -> Iterator[Cursor[Any]]:
+        """A cursor on a connection of its own. Raises SQLAlchemy's errors all the same."""
+        pooled = self._connection()
+        connection = cast(PsycopgConnection[Any], pooled.driver_connection)
+        try:
+            with connection.cursor(row_factory=namedtuple_row) as cursor:
+                yield cursor
+        except psycopg.Error as error:
+            if lost := connection.closed:
+                pooled.invalidate(error)
+                # The others in the pool have lost theirs too.
+                self._engine.dispose()
+            else:
+                pooled.close()
+            raise _translated(error, self._engine, lost=lost) from error
+        except BaseException:
+            pooled.close()
+            raise
+        if len(self._kept) < MAX_KEPT:
+            self._kept.append(pooled)
+        else:
+            pooled.close()
+
+    def _connection(self) -> PoolProxiedConnection:
+        try:
+            return self._kept.pop()
+        except IndexError:
+            pass
+        try:
+            return self._engine.raw_connection()
+        except psycopg.Error as error:
+            raise _translated(error, self._engine, lost=True) from error
+
+    def _let_go(self, _: Engine) -> None:
+        while self._kept:
+            self._kept.pop().invalidate()
+
+
+_drivers: WeakKeyDictionary[Engine, Driver] = WeakKeyDictionary()
 
 
 def _translated(error: psycopg.Error, engine: Engine, *, lost: bool) -> BaseException:
