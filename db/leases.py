@@ -21,7 +21,7 @@ from db.blobs import Blob
 from db.endings import Ended, ending, read_endings
 from db.pools import deployment_pools, is_deployment
 from db.session import Driver, driver_sql
-from db.states import Event, Status
+from db.states import Event, Priority, Status
 from db.tables.queue_entry import PRIORITY_STEP
 
 
@@ -32,7 +32,7 @@ class Lease:
     `losses` counts the lanes that died with it; such a prediction runs alone. `cost` is what it takes of
     a session's budget, in the model type's unit. `streams` asks for a text as the list of its chunks,
     `listened` says that somebody reads its stream already, and `webhook_events` are what its webhook wants
-    to hear of: none where it has no webhook.
+    to hear of: none where it has no webhook. `backfill` is batch work.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Lease:
     streams: bool = False
     listened: bool = False
     webhook_events: frozenset[str] = frozenset()
+    backfill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class WaitingVersion:
     """A version with predictions waiting in a pool: of the first its rank, its wait, and its priority.
 
     `kept_elsewhere` tells that the pool is a deployment's, and another lane has the version loaded for it.
+    What `has_aged` has waited for so much work that nothing which comes now could go before it.
     """
 
     pool: str
@@ -88,6 +90,12 @@ class WaitingVersion:
     waited_seconds: float
     kept_elsewhere: bool
     priority: int
+    has_aged: bool = False
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether the first is batch work."""
+        return self.priority >= Priority.BATCH
 
 
 # A loose index scan over (pool, version_id, rank): as many probes as versions wait, not rows. First in the
@@ -116,13 +124,14 @@ _WAITING = text(
                SELECT 1 FROM lanes l
                WHERE l.id <> :lane AND f.version_id = ANY(l.kept) AND f.version_id = ANY(l.resident)
            ) AS kept_elsewhere,
-           head.priority
+           head.priority, head.rank <= coalesce(c.virtual_time, 0) AS has_aged
     FROM found f
     CROSS JOIN LATERAL (
         SELECT q.rank, q.enqueued_at, q.priority FROM queue q
         WHERE q.pool = f.pool AND q.version_id = f.version_id AND q.lane IS NULL
         ORDER BY q.rank, q.id LIMIT 1
     ) head
+    LEFT JOIN pool_clocks c ON c.pool = f.pool
     LEFT JOIN deployments d ON d.pool = f.pool
     WHERE d.id IS NULL OR d.max_instances > (
         SELECT count(*) FROM lanes l WHERE f.pool = ANY(l.seats) AND l.id <> :lane
@@ -131,21 +140,24 @@ _WAITING = text(
     """
 )
 
-# In rank order up to the limit and the budget; what a lane died with goes alone (quarantine). The lane's
+# In rank order up to the limit and the budget, batch work apart from other work where that is asked for, so
+# that neither makes the other's batch longer; what a lane died with goes alone (quarantine). The lane's
 # row is locked, so a lane that has been declared dead claims nothing. A claim need not be durable: were
 # it lost in a crash of the database, the prediction would be waiting again and the lease void.
 _CLAIM = text(
     """
     WITH me AS MATERIALIZED (SELECT id FROM lanes WHERE id = :lane FOR KEY SHARE),
     head AS MATERIALIZED (
-        SELECT id, rank, cost, losses FROM queue
+        SELECT id, rank, priority, cost, losses FROM queue
         WHERE pool = :pool AND version_id = :version AND lane IS NULL AND EXISTS (SELECT 1 FROM me)
         ORDER BY rank, id LIMIT :limit + 1 FOR UPDATE SKIP LOCKED
     ),
     fit AS (
         SELECT id, row_number() OVER best AS place, sum(cost) OVER best AS total,
                max(losses) OVER best AS losses
-        FROM head WINDOW best AS (ORDER BY rank, id)
+        FROM head
+        WHERE priority BETWEEN :urgent AND :patient
+        WINDOW best AS (ORDER BY rank, id)
     ),
     mine AS (
         UPDATE queue q
@@ -154,7 +166,7 @@ _CLAIM = text(
             SELECT id FROM fit
             WHERE place <= :limit AND (place = 1 OR (total <= :budget AND losses = 0))
         ))
-        RETURNING q.id, q.attempt, q.losses, q.cost, q.rank, q.claimed_at, q.listened,
+        RETURNING q.id, q.attempt, q.losses, q.cost, q.rank, q.priority, q.claimed_at, q.listened,
                   q.rank - q.priority * CAST(:step AS float8) AS start
     ),
     tick AS (
@@ -162,7 +174,7 @@ _CLAIM = text(
         FROM (SELECT max(start) AS start FROM mine) latest
         WHERE c.pool = :pool AND c.virtual_time < latest.start
     )
-    SELECT mine.id, mine.attempt, mine.losses, mine.cost, mine.claimed_at, mine.listened,
+    SELECT mine.id, mine.attempt, mine.losses, mine.cost, mine.priority, mine.claimed_at, mine.listened,
            p.input, p.owner_id, p.request_id, p.streams, p.webhook, p.webhook_events,
            (SELECT count(*) FROM head) > (SELECT count(*) FROM mine) AS more,
            set_config('synchronous_commit', 'off', true)
@@ -229,9 +241,7 @@ _GIVE_BACK = text(
     """
 )
 
-
 _RELEASE = text("UPDATE queue SET lane = NULL, claimed_at = NULL WHERE lane = :lane RETURNING id")
-
 
 _NO_EVENTS = frozenset[str]()
 _ALL_EVENTS = frozenset[str](Event)
@@ -267,8 +277,13 @@ class Leases:
             rows = cursor.execute(self._waiting_sql, parameters)
             return [WaitingVersion(*row) for row in rows]
 
-    def claim(self, pool: str, version_id: str, *, limit: int, budget: int) -> Claim:
-        """Lease up to `limit` waiting predictions of one version whose costs fit `budget`, at least one."""
+    def claim(
+        self, pool: str, version_id: str, *, limit: int, budget: int, backfill: bool | None = None
+    ) -> Claim:
+        """Lease up to `limit` waiting predictions of one version whose costs fit `budget`, at least one.
+
+        With `backfill` only batch work; with False none of it, though more of both may be waiting.
+        """
         lane = self.lane
         parameters = {
             "lane": lane,
@@ -277,6 +292,8 @@ class Leases:
             "limit": limit,
             "budget": budget,
             "step": PRIORITY_STEP,
+            "urgent": Priority.BATCH if backfill else Priority.DEFAULT,
+            "patient": Priority.FLEX if backfill is False else Priority.BATCH,
         }
         with self._driver.cursor() as cursor, self._seat(cursor, pool) as has_seat:
             rows = cursor.execute(self._claim_sql, parameters).fetchall() if has_seat else []
@@ -294,6 +311,7 @@ class Leases:
                 streams=row.streams,
                 listened=row.listened,
                 webhook_events=_wanted_events(row.webhook, row.webhook_events),
+                backfill=row.priority >= Priority.BATCH,
             )
             for row in rows
         ]

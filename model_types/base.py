@@ -122,6 +122,13 @@ class Session(Protocol):
         """The runs through the model since this was asked last."""
         ...
 
+    def shorten(self, padded: int) -> None:
+        """From now on let passes come to no more than this, in the unit of `Pass.padded`, or to one row.
+
+        A session that moves all of its members at each step has nothing to shorten.
+        """
+        ...
+
     def __len__(self) -> int:
         """How many are in the session now."""
         ...

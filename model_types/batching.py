@@ -64,6 +64,7 @@ class BatchSession:
         self._listeners: dict[str, Tell] = {}
         self._cancelled: set[str] = set()
         self._passes: list[Pass] = []
+        self._longest_pass: int | None = None
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._running)
@@ -96,6 +97,9 @@ class BatchSession:
     def passes(self) -> Sequence[Pass]:
         passes, self._passes = self._passes, []
         return passes
+
+    def shorten(self, padded: int) -> None:
+        self._longest_pass = padded
 
     def step(self) -> Mapping[str, Any | Failure]:
         self._forget_cancelled()
@@ -142,7 +146,7 @@ class BatchSession:
             [self._sizes[key] for key in line],
             line.index(oldest),
             rows=self._engine.pass_rows,
-            budget=self._engine.padded_limit,
+            budget=self._budget,
             waste=self._engine.pass_waste,
             pads=self._engine.pads,
         )
@@ -153,6 +157,11 @@ class BatchSession:
             bound = "key"
         taken = set(line[chosen])
         return [key for key in alike if key in taken], bound
+
+    @property
+    def _budget(self) -> int:
+        limit = self._engine.padded_limit
+        return limit if self._longest_pass is None else min(limit, self._longest_pass)
 
     def _extent(self, sizes: Sequence[int]) -> int:
         """What the device computes for rows of these sizes."""

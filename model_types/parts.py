@@ -114,6 +114,9 @@ class PartSession:
         """The passes since this was asked last; their rows are parts."""
         return self._rows.passes()
 
+    def shorten(self, padded: int) -> None:
+        self._rows.shorten(padded)
+
     def room(self) -> int:
         return self._engine.max_batch - len(self)
 

@@ -126,6 +126,8 @@ class Lane:
             observer=observers,
             stopping=stopping,
             affinity_seconds=settings.affinity_seconds,
+            batch_pass_seconds=settings.batch_pass_seconds,
+            batch_hold_off_seconds=settings.batch_hold_off_seconds,
             streams=self._streams,
         )
         self._caretaker = Caretaker(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from model_types import registry
-from model_types.base import DeviceLost, ModelType, ModelUnavailable, TypeInfo, VersionSpec
+from model_types.base import DeviceLost, ModelType, ModelUnavailable, Pass, TypeInfo, VersionSpec
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +29,28 @@ class Resident:
     model: ModelType
     memory_bytes: int
     usual_step_seconds: float = 0.0
+    usual_rows: float = 0.0
+    usual_padded: float = 0.0
     used_at: float = field(default_factory=time.monotonic)
 
-    def took(self, step_seconds: float) -> None:
-        """Learn from a step: the newer ones count for more."""
+    def took(self, step_seconds: float, passes: Iterable[Pass]) -> None:
+        """Learn from a step and its passes: the newer ones count for more."""
         self.used_at = time.monotonic()
-        usual = self.usual_step_seconds or step_seconds
-        self.usual_step_seconds = STEP_MEMORY * usual + (1 - STEP_MEMORY) * step_seconds
+        rows = padded = 0
+        for one in passes:
+            rows += one.rows
+            padded += one.padded
+        self.usual_step_seconds = _mixed(self.usual_step_seconds, step_seconds)
+        self.usual_rows = _mixed(self.usual_rows, rows)
+        self.usual_padded = _mixed(self.usual_padded, padded)
+
+    def padded_in(self, seconds: float) -> int:
+        """How large a pass may be, in the unit of `Pass.padded`, that takes so long as a rule."""
+        return int(self.usual_padded * seconds / (self.usual_step_seconds or math.inf))
+
+    def rows_in(self, seconds: float) -> int:
+        """How many rows pass through the model in so long as a rule."""
+        return int(self.usual_rows * seconds / (self.usual_step_seconds or math.inf))
 
     @property
     def max_batch(self) -> int:
@@ -69,6 +85,10 @@ class Resident:
         """How long one prediction may run."""
         default = self.info.execution_timeout_seconds
         return float(self.spec.options.get("execution_timeout_seconds", default))
+
+
+def _mixed(usual: float, new: float) -> float:
+    return STEP_MEMORY * (usual or new) + (1 - STEP_MEMORY) * new
 
 
 class Residency:

@@ -6,16 +6,18 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from db.leases import Claim, Lease, Leases, Outcome, WaitingVersion
+from db.leases import Lease, Leases, Outcome, WaitingVersion
 from db.states import FailureCode
 from model_types.base import DeviceLost, Failure, ModelUnavailable
+from workers.backfill import Backfill
 from workers.bells import Bells
+from workers.claiming import Batch, Claims, reserve_rows
 from workers.events import Observer
 from workers.finishing import Finisher
 from workers.inputs import InputFiles
@@ -23,44 +25,39 @@ from workers.jobs import Job
 from workers.outputs import outcome_of
 from workers.residency import Residency, Resident
 from workers.streams import StreamWriter
-from workers.turns import Turns
 from workers.work import Work, prepare
 
 logger = logging.getLogger(__name__)
 
 # How often a session that others may join looks for them between two of its steps.
 JOIN_INTERVAL_SECONDS = 0.02
-# After so long a lane lets other pools have a turn; it rings its own bell again when it leaves a backlog.
-SLICE_SECONDS = 1.0
 # How many predictions of a version that cannot be loaded fail together.
 UNAVAILABLE_LIMIT = 100
-# For so long a look at which versions wait is good; less than any version may be made to wait for others.
-LOOK_SECONDS = 0.5
-# Before a session begins, a lane looks up to so many times for others that arrive at the same time, and
-# waits for them no longer than this part of a usual step; where that is next to nothing, not at all.
-ARRIVAL_SHARE = 0.06
-ARRIVAL_LOOKS = 6
-MIN_PAUSE_SECONDS = 0.002
-# What waits for a version that other lanes keep loaded is left to them for so long.
-KEEPERS_SECONDS = 1.0
-UNLIMITED = 1 << 60
 # While the database is away a lane tries so often to learn what it holds.
 SETTLE_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Leases of one version and pool, prepared where the version was loaded; `more` of it were waiting.
+@dataclass(slots=True)
+class _Reserve:
+    """Batch work in hand that is in no session yet: ready to run, and on its way to that.
 
-    `lingered` tells that the lane has waited for others, as the version asks it to.
+    Once it `is_closed` nothing is added to it.
     """
 
-    pool: str
-    version_id: str
-    leases: Sequence[Lease]
-    prepared: Sequence[Job | Outcome] | None
-    more: bool
-    lingered: bool = False
+    ready: deque[Job]
+    coming: Sequence[Lease] = ()
+    preparing: Future[list[Job | Outcome]] | None = None
+    is_closed: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.ready) or self.preparing is not None
+
+    def empty(self) -> list[Lease]:
+        """Let go of all of it."""
+        leases = [*(job.lease for job in self.ready), *self.coming]
+        self.ready.clear()
+        self.coming, self.preparing = (), None
+        return leases
 
 
 class Runner:
@@ -77,6 +74,8 @@ class Runner:
         observer: Observer,
         stopping: Callable[[], bool],
         affinity_seconds: float,
+        batch_pass_seconds: float,
+        batch_hold_off_seconds: float,
         streams: StreamWriter | None = None,
     ) -> None:
         self._leases = leases
@@ -86,29 +85,33 @@ class Runner:
         self._bells = bells
         self._observer = observer
         self._stopping = stopping
-        self._affinity_seconds = affinity_seconds
+        self._batch_pass_seconds = batch_pass_seconds
         self._streams = streams
         self._front = ThreadPoolExecutor(1, thread_name_prefix="front")
-        self._leave_at = 0.0
-        self._turns = Turns()
-        self._looked: dict[str, tuple[float, Sequence[WaitingVersion]]] = {}
-        self._unsure = False
+        self._backfill = Backfill(residency, hold_off_seconds=batch_hold_off_seconds)
+        self._claims = Claims(
+            leases,
+            residency,
+            files,
+            bells,
+            self._backfill,
+            stopping=stopping,
+            affinity_seconds=affinity_seconds,
+        )
         self.work: Work | None = None
 
     def serve(self, pool: str) -> None:
         """Work until nothing waits in a model type's pools, the slice is over, or the worker is stopping."""
-        self._leave_at = time.monotonic() + SLICE_SECONDS
-        self._turns.pass_on()
+        self._claims.begin()
         try:
             self._settle()
-            while (batch := self._next(pool)) is not None:
+            while (batch := self._claims.next(pool)) is not None:
                 self._run(pool, batch)
                 self._settle()
-                _, waiting = self._looked[pool]
-                if len(batch.leases) == 1 and not batch.more and len(waiting) == 1:
+                if len(batch.leases) == 1 and not batch.more and self._claims.is_alone(pool):
                     # Little is going on. What has come since has rung a bell of its own.
                     return
-                if time.monotonic() > self._leave_at:
+                if self._claims.is_over:
                     self._bells.ring([pool])
                     return
         finally:
@@ -129,30 +132,35 @@ class Runner:
             return
         except (DBAPIError, PoolTimeout) as error:
             logger.warning("the database went away before a version was found: %s", error.args[0])
-            self._unsure = True
+            self._claims.is_unsure = True
             return
         ready = self._prepared(resident, batch)
         more = batch.more
-        if batch.prepared is None and more and not batch.leases[0].losses:
-            found = self._next(pool, only=resident, limit=resident.max_batch - len(ready))
+        if batch.prepared is None and more and not batch.is_backfill and not batch.leases[0].losses:
+            found = self._claims.next(pool, only=resident, limit=resident.max_batch - len(ready))
             ready += self._prepared(resident, found)
             more = found is not None and found.more
-        self.work = Work(resident, lingered=batch.lingered, streams=self._streams)
+        interrupted = self.work
+        work = self.work = Work(resident, lingered=batch.lingered, streams=self._streams)
         try:
-            self._session(pool, self.work, ready, more=more)
+            if batch.is_backfill:
+                self._fill(pool, work, ready)
+            else:
+                self._session(pool, work, ready, more=more)
+                self._backfill.note_other_work()
         except (DBAPIError, PoolTimeout) as error:
             logger.warning("the database went away under a session: %s", error.args[0])
-            self._unsure = True
+            self._claims.is_unsure = True
         except DeviceLost:
             raise
         except Exception as error:
             logger.exception("a session of %s broke", resident.spec.model)
             failure = Failure(FailureCode.MODEL_ERROR, f"The model's session broke: {error}")
-            broken = [*self.work.leases(), *(job.lease for job in ready)]
+            broken = [*work.leases(), *(job.lease for job in ready)]
             self._finisher.submit([outcome_of(lease, failure) for lease in broken])
-            self._unsure = True
+            self._claims.is_unsure = True
         finally:
-            self.work = None
+            self.work = interrupted
 
     def _session(self, pool: str, work: Work, ready: deque[Job], *, more: bool) -> None:
         looked_at = time.monotonic()
@@ -165,8 +173,7 @@ class Runner:
             ahead = more and not ready and not work.is_suspect()
             claiming = self._claim_ahead(pool, work.resident) if ahead else None
             if len(work):
-                outcomes = work.step()
-                self._observer.stepped(work.resident.spec, work.passes(), outcomes)
+                outcomes = self._step(work)
                 if more or ready or len(work):
                     self._finisher.submit(outcomes)
                 else:
@@ -175,11 +182,67 @@ class Runner:
                 found = claiming.result()
             elif not ready and len(work) and time.monotonic() - looked_at >= JOIN_INTERVAL_SECONDS:
                 looked_at = time.monotonic()
-                found = self._next(pool, only=work.resident, limit=work.room())
+                found = self._claims.next(pool, only=work.resident, limit=work.room())
             else:
                 continue
             more = found is not None and found.more
             ready += self._prepared(work.resident, found)
+
+    def _fill(self, pool: str, work: Work, ready: deque[Job]) -> None:
+        """Run batch work in short passes, and between any two of them whatever goes before it.
+
+        When that is not to be had here and now, or the slice is over, what has not begun is given back.
+        """
+        reserve = _Reserve(ready, is_closed=any(job.lease.losses for job in ready))
+        while reserve or len(work):
+            self._join(work, reserve.ready)
+            if len(work):
+                self._finisher.submit(self._step(work, seconds=self._batch_pass_seconds))
+            elif reserve.preparing is not None:
+                wait([reserve.preparing], timeout=JOIN_INTERVAL_SECONDS)
+            first = self._make_way(pool, work)
+            if self._claims.is_over or (first is not None and not _is_more_of(first, work)):
+                reserve.is_closed = True
+                if leases := [*work.let_go(), *reserve.empty()]:
+                    self._leases.give_back(leases)
+            self._refill(work, reserve, first)
+
+    def _make_way(self, pool: str, work: Work) -> WaitingVersion | None:
+        """Run what goes before the batch work in this session; whose turn it is then."""
+        while (first := self._claims.first(pool)) is not None:
+            if first.is_backfill or self._residency.peek(first.version_id) is None:
+                break
+            # The session keeps its place meanwhile: no model has to leave for one that is loaded.
+            batch = self._claims.take(first)
+            if batch is None:
+                break
+            began = time.monotonic()
+            self._run(pool, batch)
+            work.postpone(time.monotonic() - began)
+        return first
+
+    def _refill(self, work: Work, reserve: _Reserve, first: WaitingVersion | None) -> None:
+        """Have more batch work prepared while the device computes, and take in what is ready."""
+        resident = work.resident
+        if reserve.preparing is not None and reserve.preparing.done():
+            reserve.ready += self._ready(reserve.preparing.result())
+            reserve.coming, reserve.preparing = (), None
+        rows = reserve_rows(resident)
+        if first is None or reserve or reserve.is_closed or 2 * len(work) > rows:
+            return
+        leases = self._claims.take_ahead(first, resident, rows - len(work))
+        if leases and leases[0].losses:
+            # What a lane has died with runs alone.
+            self._leases.give_back(leases)
+            reserve.is_closed = True
+        elif leases:
+            reserve.coming = leases
+            reserve.preparing = self._front.submit(prepare, resident, leases, self._files)
+
+    def _step(self, work: Work, *, seconds: float | None = None) -> list[Outcome]:
+        outcomes = work.step(seconds=seconds)
+        self._observer.stepped(work.resident.spec, work.passes(), outcomes)
+        return outcomes
 
     def _join(self, work: Work, ready: deque[Job]) -> None:
         joined = []
@@ -192,15 +255,16 @@ class Runner:
 
     def _claim_ahead(self, pool: str, resident: Resident) -> Future[Batch | None]:
         """Claim and prepare the next batch while the device computes this one: it waits already."""
-        return self._front.submit(self._next, pool, only=resident, limit=resident.max_batch)
+        return self._front.submit(self._claims.next, pool, only=resident, limit=resident.max_batch)
 
     def _prepared(self, resident: Resident, batch: Batch | None) -> deque[Job]:
         """What of a batch is ready to run; what does not fit the model is finished here."""
         if batch is None:
             return deque()
         prepared = batch.prepared
-        if prepared is None:
-            prepared = prepare(resident, batch.leases, self._files)
+        return self._ready(prepare(resident, batch.leases, self._files) if prepared is None else prepared)
+
+    def _ready(self, prepared: Sequence[Job | Outcome]) -> deque[Job]:
         self._finisher.submit([one for one in prepared if isinstance(one, Outcome)])
         return deque(one for one in prepared if isinstance(one, Job))
 
@@ -208,132 +272,8 @@ class Runner:
         """Fail what waits for a version that cannot be loaded."""
         leases = list(batch.leases)
         if batch.more:
-            rest = self._leases.claim(batch.pool, batch.version_id, limit=UNAVAILABLE_LIMIT, budget=UNLIMITED)
-            leases += rest.leases
+            leases += self._claims.rest(batch, limit=UNAVAILABLE_LIMIT)
         self._finisher.submit([outcome_of(lease, failure) for lease in leases])
-
-    def _next(self, pool: str, *, only: Resident | None = None, limit: int = UNLIMITED) -> Batch | None:
-        """Claim what is to run next, and prepare it where its version is loaded; None when nothing is.
-
-        With `only`, nothing as well when another version's or pool's turn has come. While the database is
-        away nothing is to be had either; an answer that was lost on the way is settled by `_settle`.
-        """
-        if self._stopping() or limit < 1 or (only is not None and time.monotonic() > self._leave_at):
-            return None
-        try:
-            return self._claim(pool, only, limit)
-        except (DBAPIError, PoolTimeout) as error:
-            logger.warning("nothing can be claimed now: %s", error.args[0])
-            self._unsure = True
-            return None
-
-    def _claim(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
-        batch = self._claim_again(pool, only, limit)
-        if batch is not None:
-            return batch
-        waiting = self._leases.waiting(pool)
-        self._looked[pool] = (time.monotonic(), waiting)
-        waiting = [version for version in waiting if not self._is_others(version)]
-        while waiting:
-            chosen = self._choose(waiting)
-            if only is not None and chosen.version_id != only.spec.id:
-                return None
-            if batch := self._claim_chosen(chosen, limit, joining=only is not None):
-                return batch
-            # Others were faster, or have the last seats of the deployment.
-            waiting = [version for version in waiting if version.pool != chosen.pool]
-        return None
-
-    def _claim_chosen(self, chosen: WaitingVersion, limit: int, *, joining: bool) -> Batch | None:
-        pool, version_id = chosen.pool, chosen.version_id
-        resident = self._residency.peek(version_id)
-        if resident is None:
-            # One is enough to load it for; others may serve the rest meanwhile.
-            claim = self._leases.claim(pool, version_id, limit=1, budget=UNLIMITED)
-            return self._batch(pool, version_id, None, claim)
-        linger_seconds = resident.linger_seconds - chosen.waited_seconds
-        claim = self._gather(pool, resident, limit, joining=joining, linger=linger_seconds)
-        lingered = linger_seconds > 0 and not joining
-        return self._batch(pool, version_id, resident, claim, lingered=lingered)
-
-    def _claim_again(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
-        """Claim of the one version that the last look has found, if that was just now: it saves a look."""
-        looked_at, waiting = self._looked.get(pool, (0.0, ()))
-        fresh_seconds = min(LOOK_SECONDS, self._affinity_seconds)
-        if len(waiting) != 1 or time.monotonic() - looked_at > fresh_seconds:
-            return None
-        resident = self._residency.peek(waiting[0].version_id)
-        if resident is None or resident.linger_seconds or (only is not None and only is not resident):
-            return None
-        claim = self._gather(waiting[0].pool, resident, limit, joining=only is not None)
-        return self._batch(waiting[0].pool, resident.spec.id, resident, claim)
-
-    def _batch(
-        self,
-        pool: str,
-        version_id: str,
-        resident: Resident | None,
-        claim: Claim,
-        *,
-        lingered: bool = False,
-    ) -> Batch | None:
-        if not claim.leases:
-            return None
-        if claim.more:
-            self._bells.ring([pool])
-        prepared = None if resident is None else prepare(resident, claim.leases, self._files)
-        return Batch(pool, version_id, claim.leases, prepared, claim.more, lingered)
-
-    def _gather(
-        self, pool: str, resident: Resident, limit: int, *, joining: bool, linger: float = 0.0
-    ) -> Claim:
-        """Claim up to what fits. Before a session begins, others may arrive for as long as it is worth it.
-
-        That is while they do arrive, up to a small part of what a step takes: missing the step would cost
-        them all of it. A version may ask to `linger` whether or not anybody arrives, for so many seconds.
-        """
-        limit = min(limit, resident.max_batch)
-        claim = self._leases.claim(pool, resident.spec.id, limit=limit, budget=resident.budget)
-        leases, more = list(claim.leases), claim.more
-        if joining or not leases or leases[0].losses:
-            return claim
-        pause = max(linger, resident.usual_step_seconds * ARRIVAL_SHARE / ARRIVAL_LOOKS)
-        looks = 1 if linger > 0 else ARRIVAL_LOOKS
-        while looks and not more and len(leases) < limit and pause >= MIN_PAUSE_SECONDS:
-            time.sleep(pause)
-            looks -= 1
-            room = limit - len(leases)
-            claim = self._leases.claim(pool, resident.spec.id, limit=room, budget=resident.budget)
-            leases, more = [*leases, *claim.leases], claim.more
-            if not claim.leases:
-                break
-        return Claim(leases, more)
-
-    def _choose(self, waiting: Sequence[WaitingVersion]) -> WaitingVersion:
-        """Of the pool whose turn it is: what is loaded first, unless another version has waited for too long.
-
-        Patient predictions do not wait for too long while the first in order are more urgent. Nor does a pool
-        get its turn for a version that is to be loaded, while others wait for loaded ones.
-        """
-        ready = [version for version in waiting if self._is_late(version) or self._is_loaded(version)]
-        pool = self._turns.of(version.pool for version in ready or waiting)
-        versions = [version for version in waiting if version.pool == pool]
-        urgent = [version for version in versions if version.priority <= versions[0].priority]
-        oldest = max(urgent, key=lambda version: version.waited_seconds)
-        if self._is_late(oldest):
-            return oldest
-        return next(filter(self._is_loaded, versions), versions[0])
-
-    def _is_others(self, version: WaitingVersion) -> bool:
-        """Whether lanes that have it loaded may have it first, by their caretakers if no bell wakes them."""
-        is_new = version.waited_seconds < KEEPERS_SECONDS
-        return version.kept_elsewhere and is_new and not self._is_loaded(version)
-
-    def _is_late(self, version: WaitingVersion) -> bool:
-        return version.waited_seconds > self._affinity_seconds
-
-    def _is_loaded(self, version: WaitingVersion) -> bool:
-        return self._residency.peek(version.version_id) is not None
 
     def _settle(self) -> None:
         """Store what is left; after trouble, give back whatever this lane holds without knowing.
@@ -344,11 +284,15 @@ class Runner:
         self._finisher.drain()
         while not self._stopping():
             try:
-                if self._unsure or self._finisher.has_given_up:
+                if self._claims.is_unsure or self._finisher.has_given_up:
                     self._leases.release()
-                    self._unsure = self._finisher.has_given_up = False
+                    self._claims.is_unsure = self._finisher.has_given_up = False
                 self._leases.leave_seats()
                 return
             except (DBAPIError, PoolTimeout) as error:
                 logger.warning("leases cannot be settled now: %s", error.args[0])
                 time.sleep(SETTLE_SECONDS)
+
+
+def _is_more_of(first: WaitingVersion, work: Work) -> bool:
+    return first.is_backfill and first.version_id == work.resident.spec.id

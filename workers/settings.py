@@ -52,6 +52,17 @@ class WorkerSettings(InputSettings):
     affinity_seconds: float = Field(
         2.0, ge=0, description="How long a lane may prefer loaded versions while others wait."
     )
+    batch_pass_seconds: float = Field(
+        0.05,
+        gt=0,
+        description="How long a pass of batch work may take, unless one row takes longer: what comes "
+        "meanwhile has to wait for its end.",
+    )
+    batch_hold_off_seconds: float = Field(
+        10.0,
+        ge=0,
+        description="After other work a lane loads no model for the sake of batch work for so long.",
+    )
     task_events: bool = Field(False, description="Send Celery events for each prediction, for Flower.")
     outbound_allow_cidrs: Networks = Field(
         (), description="Private networks that webhooks may reach, such as 10.0.0.0/8,127.0.0.0/8."

@@ -90,6 +90,7 @@ class Work:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._stepping_since: float | None = None
+        self._passes: Sequence[Pass] = ()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -140,8 +141,13 @@ class Work:
         if job.wants_chunks:
             session.listen(job.lease.id, job.hear)
 
-    def step(self) -> list[Outcome]:
-        """Move the session on; the outcomes of those that have left it."""
+    def step(self, *, seconds: float | None = None) -> list[Outcome]:
+        """Move the session on; the outcomes of those that have left it.
+
+        With `seconds`, by a pass of as many rows as they are enough for, as a rule, and at least one.
+        """
+        if seconds is not None:
+            self._session.shorten(self.resident.padded_in(seconds))
         began = time.monotonic()
         with self._lock:
             self._stepping_since = began
@@ -149,7 +155,8 @@ class Work:
         try:
             with overhear(self._print):
                 results = self._session.step()
-            self.resident.took(time.monotonic() - began)
+            self._passes = self._session.passes()
+            self.resident.took(time.monotonic() - began, self._passes)
         except DeviceLost:
             raise
         except Exception as error:
@@ -189,12 +196,24 @@ class Work:
         return [(lease, shares[lease.id]) for lease in self.leases() if lease.id in shares]
 
     def passes(self) -> Sequence[Pass]:
-        """The session's runs through the model since this was asked last."""
-        passes = self._session.passes()
+        """The session's runs through the model in the last step, unless they were asked for already."""
+        passes, self._passes = self._passes, ()
         if self._lingered and passes and passes[0].bound == "idle":
             passes = [replace(passes[0], bound="linger"), *passes[1:]]
         self._lingered = False
         return passes
+
+    def let_go(self) -> list[Lease]:
+        """Have those that have not begun leave, without an outcome: they may wait again."""
+        waiting = set(self._session.waiting())
+        going = [lease for lease in self.leases() if lease.id in waiting]
+        self.drop(lease.id for lease in going)
+        return going
+
+    def postpone(self, seconds: float) -> None:
+        """The session has stood still for so long: that does not count as its members' time."""
+        for job in self.jobs():
+            job.began_at += seconds
 
     def drop(self, ids: Iterable[str]) -> None:
         """Have these leave at the next step's edge, without an outcome: they are not ours any more."""

@@ -71,6 +71,9 @@ class EchoSession:
         passes, self._passes = self._passes, []
         return passes
 
+    def shorten(self, padded: int) -> None:
+        """All members move at each step."""
+
     def room(self) -> int:
         return self._max_batch - len(self._members)
 

@@ -98,6 +98,29 @@ def test_the_patient_ones_have_their_turn_once_enough_urgent_work_was_done(world
     assert claim(lane, limit=6) == [*urgent[:3], patient, *urgent[3:]]
 
 
+def test_batch_work_and_other_work_share_no_batch_where_they_are_asked_for_apart(world: Sessions) -> None:
+    lane = world.lane()
+    patient = world.submit(*[Request(priority=Priority.BATCH)] * 3)
+    urgent = world.submit(BOB, Request(owner="bob", priority=Priority.FLEX))
+    others = lane.claim(POOL, VERSIONS[0], limit=9, budget=9, backfill=False)
+    assert ([lease.id for lease in others.leases], others.more) == (urgent, True)
+    assert not any(lease.backfill for lease in others.leases)
+    lane.give_back(others.leases)
+    # What goes before them is not passed over either: it is for the lane to look whose turn it is.
+    batch = lane.claim(POOL, VERSIONS[0], limit=4, budget=9, backfill=True)
+    assert ([lease.id for lease in batch.leases], batch.more) == (patient, True)
+    assert all(lease.backfill for lease in batch.leases)
+
+
+def test_batch_work_has_aged_when_nothing_that_comes_now_could_go_before_it(world: Sessions) -> None:
+    lane = world.lane()
+    world.submit(Request(priority=Priority.BATCH))
+    (waiting,) = lane.waiting(POOL)
+    assert (waiting.is_backfill, waiting.has_aged) == (True, False)
+    world.rows("UPDATE pool_clocks SET virtual_time = %s RETURNING pool", 2 * PRIORITY_STEP)
+    assert lane.waiting(POOL)[0].has_aged
+
+
 def test_a_batch_stops_at_the_budget_but_never_comes_empty(world: Sessions) -> None:
     lane = world.lane()
     ids = world.submit(*[Request(cost=cost) for cost in (90, 4, 5, 2)])

@@ -51,6 +51,7 @@ def scans(plan: dict[str, Any], table: str) -> Iterator[tuple[str, str | None]]:
 
 WAITING_IN = {"pool": POOL, "first": f"{POOL}@", "last": f"{POOL}@~", "lane": "l"}
 CLAIM = {"lane": "l", "pool": POOL, "version": "v1", "limit": 32, "budget": 100, "step": 1.0}
+CLAIM |= {"urgent": Priority.DEFAULT.value, "patient": Priority.FLEX.value}
 OUTCOME = {"id": "0", "lane": "l", "attempt": 1, "status": "failed", "error": "e", "failure": "f"}
 NOTE_PROGRESS = {"ids": ["0"] * 8, "lanes": ["l"] * 8, "attempts": [1] * 8, "shares": [0.5] * 8}
 STARTED = {"ids": ["0"] * 8}

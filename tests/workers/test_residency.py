@@ -124,7 +124,7 @@ def test_a_version_expires_when_nobody_has_used_it_for_its_time(open_workshop: O
     assert workshop.residency.expired() == ["short"]
     short = workshop.residency.peek("short")
     assert short is not None
-    short.took(0.01)
+    short.took(0.01, [])
     assert workshop.residency.expired() == []
 
 

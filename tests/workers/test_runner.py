@@ -11,7 +11,7 @@ from db import lanes
 from db.states import Priority
 from tests.stack import wait_until
 from tests.workers.workshop import POOL, Workshop
-from workers.runner import LOOK_SECONDS, SLICE_SECONDS
+from workers.claiming import LOOK_SECONDS, SLICE_SECONDS
 
 Open = Callable[..., Workshop]
 

@@ -32,7 +32,7 @@ def test_a_turn_ends_when_nothing_waits_any_more() -> None:
 def test_a_backlog_of_the_public_pool_does_not_hold_up_a_deployment(
     open_workshop: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.runner.SLICE_SECONDS", 0.2)
+    monkeypatch.setattr("workers.claiming.SLICE_SECONDS", 0.2)
     workshop = open_workshop(v={"max_batch": 1}, w={"max_batch": 1}, affinity_seconds=0.0)
     workshop.submit(*(f"public {number}" for number in range(30)), seconds=0.05)
     workshop.submit("deployed", version="w", pool=DEPLOYED)
@@ -46,7 +46,7 @@ def test_a_backlog_of_the_public_pool_does_not_hold_up_a_deployment(
 def test_a_backlog_of_a_deployment_does_not_hold_up_the_public_pool(
     open_workshop: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.runner.SLICE_SECONDS", 0.2)
+    monkeypatch.setattr("workers.claiming.SLICE_SECONDS", 0.2)
     workshop = open_workshop(v={"max_batch": 1}, w={"max_batch": 1}, affinity_seconds=0.0)
     workshop.submit(*(f"deployed {number}" for number in range(30)), seconds=0.05, version="w", pool=DEPLOYED)
     workshop.submit("public")
@@ -105,6 +105,6 @@ def test_what_another_lane_keeps_loaded_is_left_to_it_for_a_while(
     workshop.submit("deployed", pool=DEPLOYED)
     workshop.serve()
     assert workshop.batches() == []
-    monkeypatch.setattr("workers.runner.KEEPERS_SECONDS", 0.0)
+    monkeypatch.setattr("workers.claiming.KEEPERS_SECONDS", 0.0)
     workshop.serve()
     assert workshop.batches() == [["deployed"]]

@@ -88,6 +88,7 @@ class Recorder(ModelType):
         self.spec = version
         self._journal = JOURNALS[version.path]
         self._journal.note("load", version.id)
+        time.sleep(version.options.get("load_seconds", 0.0))
         if reason := version.options.get("unavailable"):
             raise ModelUnavailable(reason)
         if reason := version.options.get("broken"):
@@ -112,7 +113,7 @@ class Recorder(ModelType):
     def predict(self, batch: Sequence[Input]) -> Sequence[Any | Failure]:
         texts = [one.text for one in batch]
         self._journal.note("begin", texts)
-        time.sleep(max(one.seconds for one in batch))
+        time.sleep(max(one.seconds for one in batch) + len(batch) * self.spec.options.get("row_seconds", 0.0))
         if any(one.poison for one in batch):
             raise RuntimeError("poisoned:\n a batch")
         self._journal.note("end", texts)
@@ -146,6 +147,8 @@ class Workshop:
         *,
         budget_bytes: int = 1 << 40,
         affinity_seconds: float = 60.0,
+        batch_pass_seconds: float = 0.05,
+        batch_hold_off_seconds: float = 0.0,
         blob_store: Path,
         **versions: dict[str, Any],
     ) -> None:
@@ -183,6 +186,8 @@ class Workshop:
             observer=observers,
             stopping=lambda: self.stopping,
             affinity_seconds=affinity_seconds,
+            batch_pass_seconds=batch_pass_seconds,
+            batch_hold_off_seconds=batch_hold_off_seconds,
         )
         self._database_url = database_url
         self._aside: threading.Thread | None = None
