@@ -17,6 +17,7 @@ from api.errors import TooManyRequests
 from api.places import Places
 from db.pools import is_deployment
 from db.repositories.backlog import BacklogCount, count_backlog
+from db.states import Priority
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,13 @@ class Backlog:
         self._look_at = 0.0
         self._looking: asyncio.Task[None] | None = None
 
-    def admit(self, pool: str, owner_id: str) -> None:
-        """Count one prediction in. Raises `BacklogFull` when there is no room for it."""
+    def admit(self, pool: str, owner_id: str, priority: Priority = Priority.DEFAULT) -> None:
+        """Count one prediction in. Raises `BacklogFull` when there is no room for it.
+
+        Batch work neither finds the queue full nor fills it for others: its window bounds it.
+        """
+        if priority >= Priority.BATCH:
+            return
         self._look_if_due()
         known = self._known
         bound = self._of_owner.get(owner_id, self._per_user)
@@ -120,7 +126,7 @@ class Backlog:
 
     def _learn(self, count: BacklogCount, now: float) -> None:
         before = self._known
-        self._known = _Known(Counter(count.by_pool), Counter(count.by_owner), dict(count.finished), now)
+        self._known = _Known(Counter(count.bounded), Counter(count.by_owner), dict(count.finished), now)
         self.places.learn(count, now)
         if before.at == -inf:
             return

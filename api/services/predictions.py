@@ -58,7 +58,7 @@ async def create(
         gateway, principal, version, examined, taken, body, terms, id=prediction_id
     )
     try:
-        gateway.backlog.admit(submission.pool, principal.id)
+        gateway.backlog.admit(submission.pool, principal.id, submission.priority)
     except BacklogFull:
         known = await read(gateway.engine, lambda session: predictions.by_key(session, submission))
         if known is None:

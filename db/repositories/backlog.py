@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-_WAITING = text("SELECT pool, owner_id, count(*) AS waiting FROM queue WHERE lane IS NULL GROUP BY 1, 2")
+from db.states import Priority
+
+_WAITING = text(
+    f"""
+    SELECT pool, owner_id, count(*) AS waiting,
+           count(*) FILTER (WHERE priority < {Priority.BATCH:d}) AS bounded
+    FROM queue WHERE lane IS NULL GROUP BY 1, 2
+    """
+)
 _FINISHED = text(
     "SELECT pool, sum(finished)::bigint AS finished FROM lanes CROSS JOIN unnest(pools) AS pool GROUP BY 1"
 )
@@ -60,13 +68,15 @@ async def depths(engine: AsyncEngine) -> list[Depth]:
 
 @dataclass(frozen=True, slots=True)
 class BacklogCount:
-    """Waiting predictions by pool and by owner, and what the living lanes of each pool have finished.
+    """Waiting predictions by pool, and what the living lanes of each pool have finished.
 
+    `bounded` and `by_owner` are without batch work, which enters by a window of its own.
     `ranks` has a thousand of each pool's waiting ranks in order: the n-th is the lowest with n thousandths
     of the pool at or below it.
     """
 
     by_pool: Mapping[str, int]
+    bounded: Mapping[str, int]
     by_owner: Mapping[str, int]
     finished: Mapping[str, int]
     ranks: Mapping[str, Sequence[float]]
@@ -75,11 +85,13 @@ class BacklogCount:
 async def count_backlog(engine: AsyncEngine) -> BacklogCount:
     """Count now. Reads the whole queue, which is narrow."""
     by_pool: Counter[str] = Counter()
+    bounded: Counter[str] = Counter()
     by_owner: Counter[str] = Counter()
     async with engine.connect() as connection:
         for row in await connection.execute(_WAITING):
             by_pool[row.pool] += row.waiting
-            by_owner[row.owner_id] += row.waiting
+            bounded[row.pool] += row.bounded
+            by_owner[row.owner_id] += row.bounded
         finished = {row.pool: row.finished for row in await connection.execute(_FINISHED)}
         ranks = {row.pool: row.ranks for row in await connection.execute(_RANKS)}
-    return BacklogCount(by_pool, by_owner, finished, ranks)
+    return BacklogCount(by_pool, bounded, by_owner, finished, ranks)

@@ -20,6 +20,7 @@ from api.backlog import (
 from cli.embedded import free_port
 from db.session import async_engine
 from db.settings import DatabaseSettings
+from db.states import Priority
 from tests.api.asking import add_model, ask, scalar
 from tests.api.conftest import Serve
 
@@ -97,6 +98,18 @@ async def test_what_waits_in_the_database_counts_for_its_pool_and_for_its_owner(
         backlog.admit("echo", "bob")
         assert str(refusal(backlog)) == "4 predictions in the pool echo wait already"
         backlog.admit("another", "ann")
+
+
+@pytest.mark.slow
+async def test_batch_work_takes_nobodys_place_and_is_not_refused_one(database_url: str) -> None:
+    async with backlog_of(database_url, waiting=3, per_user=2, per_pool=2) as (backlog, connection):
+        await connection.execute(text("UPDATE queue SET priority = 2"))
+        await look(backlog)
+        for _ in range(2):
+            backlog.admit("echo", "ann", Priority.BATCH)
+            backlog.admit("echo", "ann")
+        refusal(backlog)
+        backlog.admit("echo", "ann", Priority.BATCH)
 
 
 @pytest.mark.slow

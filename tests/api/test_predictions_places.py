@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 def line(ranks: list[float]) -> BacklogCount:
     """A queue of the pool `p`, as the database samples it."""
     samples = [ranks[-(-n * len(ranks) // RANKS) - 1] for n in range(1, RANKS + 1)] if ranks else []
-    return BacklogCount({"p": len(ranks)}, {}, {}, {"p": samples} if ranks else {})
+    return BacklogCount({"p": len(ranks)}, {}, {}, {}, {"p": samples} if ranks else {})
 
 
 def place(places: Places, rank: float) -> Place:
