@@ -12,7 +12,8 @@ from starlette.types import ASGIApp
 
 from api import errors
 from api.aliases import Aliases
-from api.compat.openai import audio, chat, completions, embeddings, images, moderations, rerank
+from api.compat.openai import audio, batches, chat, completions, embeddings, images, moderations, rerank
+from api.compat.openai.batching.running import running_batches
 from api.compat.openai.errors import SURFACE as OPENAI
 from api.compat.originals import chat as default_chat
 from api.compat.originals import health as health_names
@@ -71,7 +72,10 @@ def create_app(
                 "ALLOW_ANONYMOUS is on and the gateway listens on %s: whoever reaches it may use its models",
                 gateway.api_host,
             )
-        async with open_gateway(gateway, database, broker, store) as app.state.gateway:
+        async with (
+            open_gateway(gateway, database, broker, store) as app.state.gateway,
+            running_batches(app.state.gateway),
+        ):
             yield
 
     app = Application(
@@ -121,6 +125,7 @@ def create_app(
         audio,
         images,
         moderations,
+        batches,
         default_chat,
         inference,
         tasks,

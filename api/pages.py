@@ -6,7 +6,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Annotated, Any, Self, TypedDict
+from typing import Annotated, Any, Self, TypedDict, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query
@@ -16,7 +16,10 @@ from api.errors import Invalid
 from api.urls import absolute
 from db.repositories import keyset
 
+T = TypeVar("T")
+
 MAX_LIMIT = 100
+_ID = re.compile(r"([a-z]+_)?[0-9a-v]{26}")
 _TOKEN = re.compile(r"([no])([0-9a-z_]{26,64})")
 
 
@@ -58,6 +61,18 @@ def parse_cursor(cursor: Annotated[str | None, Query(max_length=200)] = None) ->
 
 
 CursorQuery = Annotated[Cursor | None, Depends(parse_cursor)]
+
+
+def parse_after(
+    after: Annotated[str | None, Query(max_length=100, description="OpenAI's `cursor`: an id.")] = None,
+) -> Cursor | None:
+    """The place that OpenAI's clients mean by the id of the last one that they have seen."""
+    if after is not None and _ID.fullmatch(after) is None:
+        raise Invalid([("after", "is not one of this list's")])
+    return None if after is None else Cursor(after.rpartition("_")[2])
+
+
+AfterQuery = Annotated[Cursor | None, Depends(parse_after)]
 LimitQuery = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Results per page.")]
 
 
@@ -83,6 +98,13 @@ def page(
     older = Cursor(key(results[-1])) if results and has_older else None
     newest = Cursor(key(results[0]), newer=True) if results and has_newer else None
     return {"results": results, "next": _link(request, older), "previous": _link(request, newest)}
+
+
+def listed(shown: Sequence[T], of: Callable[[T], Any], *, has_more: bool) -> dict[str, Any]:
+    """The rows of a page as a list for OpenAI's clients; `of` makes an object with an `id` of each."""
+    data = [of(row) for row in shown]
+    ends = {"first_id": data[0].id if data else None, "last_id": data[-1].id if data else None}
+    return {"object": "list", "data": data, **ends, "has_more": has_more}
 
 
 def _link(request: Request, cursor: Cursor | None) -> str | None:

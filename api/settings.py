@@ -67,6 +67,15 @@ class GatewaySettings(InputSettings):
         100 * MEBIBYTE, ge=1024, description="The largest file that POST /v1/files takes."
     )
     file_hours: float = Field(24, gt=0, le=10 * 365 * 24, description="How long an uploaded file is kept.")
+    batch_file_bytes: int = Field(200 * MEBIBYTE, ge=1024, description="The largest file that a batch reads.")
+    batch_file_hours: float = Field(
+        30 * 24, gt=0, le=10 * 365 * 24, description="How long the files of batches are kept."
+    )
+    batch_max_lines: int = Field(50_000, ge=1, description="Requests in a batch, at most.")
+    batch_queue_rows: int = Field(
+        1000, ge=1, description="How many predictions of a batch are in the queue at a time."
+    )
+    batches_per_user: int = Field(100, ge=1, description="Batches of a user that have not ended, at most.")
     output_files: Literal["url", "data"] = Field(
         "url", description="How outputs show their files: by URLs, or in data: URIs where they are small."
     )
@@ -144,7 +153,7 @@ class GatewaySettings(InputSettings):
     @property
     def upload_limit_bytes(self) -> int:
         """The largest body of an upload: its file, and the form around it."""
-        return self.file_limit_bytes + MEBIBYTE
+        return max(self.file_limit_bytes, self.batch_file_bytes) + MEBIBYTE
 
     @property
     def registration_policy(self) -> Literal["open", "invite", "closed"]:

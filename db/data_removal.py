@@ -11,12 +11,23 @@ from db.blobs import REFERENCE_PREFIX, Blobs, folder_of
 from db.ids import floor_id
 
 _BATCH = 500
-_OLDEST_QUEUED = text("SELECT min(id) FROM queue")
+# What waits, runs, or is to go into a batch's output file.
+_OLDEST_UNDER_WAY = text(
+    "SELECT least((SELECT min(id) FROM queue), (SELECT min(id) FROM batches WHERE due_at IS NOT NULL))"
+)
+# The input and the output of predictions too, as files.
+_EXPIRE_BATCH_FILES = text(
+    "UPDATE files SET expires_at = now()"
+    " WHERE purpose IN ('batch', 'batch_output') AND id < :until AND expires_at > now()"
+)
 _NEXT = text(
     f"""
     SELECT id, concat(input, output) LIKE '%"{REFERENCE_PREFIX}%' AS has_files
-    FROM predictions
+    FROM predictions p
     WHERE id >= :since AND id < :until AND completed_at IS NOT NULL AND NOT data_removed
+      AND NOT EXISTS (
+          SELECT 1 FROM batches b WHERE b.owner_id = p.owner_id AND b.due_at IS NOT NULL AND b.id < p.id
+      )
     ORDER BY id LIMIT {_BATCH}
     """
 )
@@ -39,12 +50,15 @@ def remove_data(
 ) -> str:
     """Remove input, output, logs and files of finished predictions made before then; the records stay.
 
-    Looks at ids from `since` on, and returns from where the next time is to begin: what still waits or
-    runs is not passed over. Raises `SQLAlchemyError` and `BlobStoreUnavailable`.
+    The files of batches go with them, but nothing that its owner has asked for since a batch began that has
+    not ended. Looks at ids from `since` on, and returns from where the next time is to begin: what still
+    waits, runs or is kept for a batch is not passed over. Raises `SQLAlchemyError` and
+    `BlobStoreUnavailable`.
     """
     until = floor_id(before)
     with engine.connect() as connection:
-        oldest_queued = connection.scalar(_OLDEST_QUEUED)
+        oldest_under_way = connection.scalar(_OLDEST_UNDER_WAY)
+        connection.execute(_EXPIRE_BATCH_FILES, {"until": until})
         while not stopping():
             rows = connection.execute(_NEXT, {"since": since, "until": until}).all()
             # Files first: without its record saying so, nobody would look for one again.
@@ -54,6 +68,6 @@ def remove_data(
                     blobs.delete(folder_of("predictions", row.id))
             connection.execute(_REMOVE, {"ids": [row.id for row in rows]})
             if len(rows) < _BATCH:
-                return min(until, oldest_queued or until)
+                return min(until, oldest_under_way or until)
             since = rows[-1].id
     return since

@@ -1,4 +1,4 @@
-"""What has expired and lies in no partition: keys, told webhooks, rows of the default partition, files."""
+"""What has expired and lies in no partition: keys, told webhooks, batches, files, stray predictions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,17 @@ _KEYS = text(
 )
 _WEBHOOKS = text("DELETE FROM webhook_deliveries WHERE next_attempt_at IS NULL AND prediction_id < :floor")
 _PREDICTIONS = text("DELETE FROM predictions_default WHERE id < :floor AND completed_at IS NOT NULL")
-_EXPIRED_FILES = text("SELECT id FROM files WHERE expires_at <= now() ORDER BY expires_at LIMIT :most")
+# What a batch still reads outlives its time.
+_EXPIRED_FILES = text(
+    """
+    SELECT id FROM files f WHERE expires_at <= now() AND NOT EXISTS (
+        SELECT 1 FROM batches b WHERE b.input_file_id = f.id AND b.due_at IS NOT NULL
+    )
+    ORDER BY expires_at LIMIT :most
+    """
+)
 _FILES = text("DELETE FROM files WHERE id = ANY(CAST(:ids AS text[]))")
+_BATCHES = text("DELETE FROM batches WHERE id < :floor AND due_at IS NULL")
 _LOOKED_UP = 1000
 
 # By the first part of a key: the table of those that the files of this kind belong to.
@@ -35,6 +44,7 @@ def forget(engine: Engine, *, before: datetime, keys_hours: int) -> None:
         connection.execute(_KEYS, {"hours": keys_hours} | floor)
         connection.execute(_WEBHOOKS, floor)
         connection.execute(_PREDICTIONS, floor)
+        connection.execute(_BATCHES, floor)
 
 
 def delete_expired_files(

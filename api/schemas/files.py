@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from api.credentials import Principal
 from api.file_urls import FILES_PATH
 from api.gateway import gateway_of
 from api.schemas.fields import Moment
+from api.services.files import PURPOSES
 from api.urls import base_url
 from db.tables import File as FileRow
 
@@ -22,6 +23,17 @@ FORM_SCHEMA: dict[str, Any] = {
         "filename": {"type": "string", "description": "Its name, where the part of the file has none."},
         "type": {"type": "string", "description": "Its media type, where the part of the file has none."},
         "metadata": {"type": "object", "description": "Anything that is to be kept with it."},
+    },
+}
+# The same as OpenAI's clients write it.
+OPENAI_FORM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {
+        "file": {"type": "string", "format": "binary", "description": "The file."},
+        "purpose": {"enum": list(PURPOSES), "description": "`batch` for the input of a batch."},
+        "expires_after[anchor]": {"const": "created_at"},
+        "expires_after[seconds]": {"type": "integer", "description": "How long it is kept."},
     },
 }
 
@@ -76,9 +88,46 @@ class File(BaseModel):
         )
 
 
+class FileObject(BaseModel):
+    """A file as OpenAI's clients know it: so it is shown if it was uploaded for a purpose."""
+
+    id: str
+    object: Literal["file"] = "file"
+    bytes: int
+    created_at: int = Field(description="Seconds since 1970.")
+    expires_at: int
+    filename: str
+    purpose: str
+    status: Literal["processed"] = "processed"
+
+    @classmethod
+    def of(cls, row: FileRow) -> Self:
+        return cls(
+            id=row.id,
+            bytes=row.size,
+            created_at=int(row.created_at.timestamp()),
+            expires_at=int(row.expires_at.timestamp()),
+            filename=row.name,
+            purpose=row.purpose or "user_data",
+        )
+
+
 class FilePage(BaseModel):
-    """A page of files, the newest first."""
+    """A page of files, the newest first: `results` are for Replicate's clients, `data` for OpenAI's."""
 
     results: list[File]
     next: str | None
     previous: str | None
+    object: Literal["list"] = "list"
+    data: list[FileObject]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class FileDeleted(BaseModel):
+    """A file that was uploaded for a purpose is gone."""
+
+    id: str
+    object: Literal["file"] = "file"
+    deleted: Literal[True] = True

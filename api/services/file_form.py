@@ -1,8 +1,8 @@
-"""The form that an upload comes in, as each of Replicate's clients writes it.
+"""The form that an upload comes in, as each of Replicate's and OpenAI's clients writes it.
 
-All send the file as the part `content`. Python's 1.x has its metadata in a field with JSON, JavaScript's in a
-part of its own with JSON, and Python's 2.x in a field for each value, called `metadata[key]`, beside
-`filename` and `type`.
+OpenAI's send the file as the part `file`, beside a `purpose`, all others as `content`. Replicate's for Python
+1.x has its metadata in a field with JSON, that for JavaScript in a part of its own with JSON, and that for
+Python 2.x in a field for each value, called `metadata[key]`, beside `filename` and `type`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from starlette.datastructures import FormData, UploadFile
 
 from api.errors import Invalid
-from api.services.files import NewFile
+from api.services.files import PURPOSES, NewFile, Purpose
 
 MAX_NAME_BYTES = 255
 MAX_TYPE_LENGTH = 255
@@ -27,23 +27,52 @@ _TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+( *;[ -~]*)?", re.ASCII)
 _METADATA = re.compile(r"metadata((?:\[[^\[\]]*\])+)")
 _KEY = re.compile(r"\[([^\[\]]*)\]")
 _FIELDS = ("content", "filename", "type", "metadata")
+_OPENAI_FIELDS = ("file", "purpose", "expires_after[anchor]", "expires_after[seconds]")
+# As long as OpenAI keeps files at least and at most.
+MIN_LIFETIME_SECONDS, MAX_LIFETIME_SECONDS = 3600, 30 * 24 * 3600
 
 
 async def read_form(parts: FormData) -> NewFile:
     """What is to be kept. Its content is the part's, and is closed with the form. Raises `Invalid`."""
+    known = _OPENAI_FIELDS if "purpose" in parts else _FIELDS
     for name in parts:
-        if name not in _FIELDS and not _METADATA.fullmatch(name):
-            raise Invalid([(name, f"is not a known part: there are {', '.join(_FIELDS)}")])
-    content = _single(parts, "content")
+        if name not in known and not _METADATA.fullmatch(name):
+            raise Invalid([(name, f"is not a known part: there are {', '.join(known)}")])
+    content = _single(parts, known[0])
     if not isinstance(content, UploadFile):
-        raise Invalid([("content", "is required, as a file: a part with a filename")])
+        raise Invalid([(known[0], "is required, as a file: a part with a filename")])
     return NewFile(
         content=content.file,
         size=content.size or 0,
         name=_name(_text(parts, "filename") or content.filename or "file"),
         content_type=_content_type(_text(parts, "type") or content.content_type or OTHER_TYPE),
         metadata=await _metadata(parts),
+        purpose=_purpose(parts),
+        lifetime_seconds=_lifetime_seconds(parts),
     )
+
+
+def _purpose(parts: FormData) -> Purpose | None:
+    given = _text(parts, "purpose")
+    if given is None:
+        return None
+    for purpose in PURPOSES:
+        if purpose == given:
+            return purpose
+    raise Invalid([("purpose", f"must be one of {', '.join(PURPOSES)}")])
+
+
+def _lifetime_seconds(parts: FormData) -> int | None:
+    anchor, seconds = (_text(parts, f"expires_after[{name}]") for name in ("anchor", "seconds"))
+    if anchor is None and seconds is None:
+        return None
+    if anchor != "created_at":
+        raise Invalid([("expires_after[anchor]", "must be created_at")])
+    lifetime = int(seconds) if seconds and seconds.isascii() and seconds.isdigit() and len(seconds) < 9 else 0
+    if not MIN_LIFETIME_SECONDS <= lifetime <= MAX_LIFETIME_SECONDS:
+        message = f"must be {MIN_LIFETIME_SECONDS} to {MAX_LIFETIME_SECONDS}"
+        raise Invalid([("expires_after[seconds]", message)])
+    return lifetime
 
 
 def _single(parts: FormData, name: str) -> str | UploadFile | None:

@@ -52,7 +52,7 @@ async def create(
     values = placed(body.input, terms.uploads, version.validator) if terms.uploads else body.input
     examined = version.validator.examine(values)
     submitting.check(gateway, body, terms)
-    prediction_id = new_id()
+    prediction_id = terms.id or new_id()
     taken = await gateway.inputs.take(prediction_id, examined, terms.uploads, owner_id=principal.id)
     submission = submitting.submission(
         gateway, principal, version, examined, taken, body, terms, id=prediction_id

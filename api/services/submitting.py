@@ -43,9 +43,11 @@ class Terms:
     `attempt` is for clients that repeat requests without a key.
     `hold_seconds` is how long the answer may wait for the end, and `cancel_after` the client's own deadline.
     A `priority` other than the default lets others go first.
+    `id` is what it is to be called, so that asking again changes nothing.
     With `is_bound` nobody but this request knows of it: it is canceled when the request is.
     """
 
+    id: str | None = None
     key: str | None = None
     attempt: Attempt | None = None
     hold_seconds: float | None = None
@@ -111,7 +113,7 @@ def submission(
         webhook_events=_events(body),
         request_id=request_id.get(),
         waiter=gateway.waiting.channel if terms.hold_seconds else None,
-        deadline_seconds=gateway.settings.prediction_deadline_seconds,
+        deadline_seconds=_deadline_seconds(gateway, terms),
         deadline_at=created_at + terms.cancel_after if terms.cancel_after else None,
         cost=examined.cost,
         priority=terms.priority,
@@ -148,6 +150,11 @@ def accepted_record(
         pool=submission.pool,
         rank=rank,
     )
+
+
+def _deadline_seconds(gateway: Gateway, terms: Terms) -> float | None:
+    """A batch has its own time, and its predictions are to wait until lanes are idle."""
+    return None if terms.priority is Priority.BATCH else gateway.settings.prediction_deadline_seconds
 
 
 def _events(body: PredictionCreate) -> Sequence[Event] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -18,6 +18,10 @@ from db.submissions import Submission
 
 _ONE = text(f"SELECT {RECORD_COLUMNS} FROM predictions p {RECORD_JOINS} WHERE p.id = :id")
 
+_SOME = text(
+    f"SELECT {RECORD_COLUMNS} FROM predictions p {RECORD_JOINS} WHERE p.id = ANY(CAST(:ids AS text[]))"
+)
+
 _KEYED = text(
     f"SELECT {RECORD_COLUMNS} FROM idempotency_keys k JOIN predictions p ON p.id = k.prediction_id"
     f" {RECORD_JOINS} WHERE k.owner_id = :owner AND k.key = :key"
@@ -30,6 +34,12 @@ async def by_id(session: AsyncSession, prediction_id: str) -> PredictionRecord |
     """The prediction of this id, whoever owns it."""
     row = (await session.execute(_ONE, {"id": prediction_id})).first()
     return None if row is None else read_record(row)
+
+
+async def by_ids(session: AsyncSession, ids: Sequence[str]) -> dict[str, PredictionRecord]:
+    """Those of these predictions that there are, whoever owns them, by their ids."""
+    rows = await session.execute(_SOME, {"ids": list(ids)})
+    return {row.id: read_record(row) for row in rows}
 
 
 async def by_key_alone(session: AsyncSession, owner_id: str, key: str) -> PredictionRecord | None:

@@ -2,6 +2,7 @@
 
 from db.tables.api_token import ApiToken
 from db.tables.base import Base
+from db.tables.batch import Batch, BatchLine
 from db.tables.deployment import Deployment
 from db.tables.fairness import OwnerClock, PoolClock
 from db.tables.file import File
@@ -23,6 +24,8 @@ from db.tables.webhook_secret import WebhookSecret
 __all__ = [
     "ApiToken",
     "Base",
+    "Batch",
+    "BatchLine",
     "Deployment",
     "File",
     "IdempotencyKey",

@@ -28,5 +28,6 @@ class File(Base):
     details: Mapped[dict[str, Any]] = mapped_column(
         JSONB, server_default="{}", comment="the client's metadata"
     )
+    purpose: Mapped[str | None] = mapped_column(Text, comment="of OpenAI's words, where one was given")
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[Moment]

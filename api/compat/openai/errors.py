@@ -94,6 +94,7 @@ SURFACE = Surface(
         "/v1/audio/",
         "/v1/images/",
         "/v1/moderations",
+        "/v1/batches",
     ),
     error_shape=error_answer,
     headers=_headers,

@@ -1,0 +1,116 @@
+"""Takes the steps of batches that are due, in the background of a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.compat.openai.batching.steps import STILL_SECONDS, Step
+from api.credentials import Principal
+from api.gateway import Gateway
+from db.ids import new_id
+from db.repositories import batches, users
+from db.repositories.batches import Claim, LostClaim
+from db.repositories.transactions import read
+from db.tables import File, User
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+# Between two tries of a step that something was in the way of.
+RETRY_SECONDS = 2.0
+# So many batches are worked on at a time; the others take turns with them.
+AT_ONCE = 4
+
+
+@asynccontextmanager
+async def running_batches(gateway: Gateway) -> AsyncIterator[None]:
+    """Meanwhile this gateway takes steps, as all others do, each for the batch whose turn it is."""
+    looking = asyncio.create_task(_Runner(gateway).run(), name="batches")
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+class _Runner:
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> None:
+        """Never returns."""
+        async with asyncio.TaskGroup() as steps:
+            while True:
+                await self._room.acquire()
+                claim = await self._claim()
+                if claim is None:
+                    self._room.release()
+                    await asyncio.sleep(LOOK_SECONDS)
+                else:
+                    steps.create_task(self._step(claim), name=f"batch {claim.batch.id}")
+
+    async def _claim(self) -> Claim | None:
+        seconds = self._gateway.settings.lease_seconds
+        try:
+            return await batches.claim(self._gateway.engine, new_id(), seconds=seconds)
+        except (SQLAlchemyError, OSError) as error:
+            log.info("batches cannot be looked for now: %s", error)
+        except Exception:
+            log.exception("batches could not be looked for")
+        return None
+
+    async def _step(self, claim: Claim) -> None:
+        """Take one step, and let go of the batch. Nothing that is in the way of one ends the others."""
+        pause = RETRY_SECONDS
+        try:
+            pause = await self._while_held(claim)
+        except LostClaim as error:
+            log.info("%s is for another to go on with", error)
+        except asyncio.CancelledError:
+            pause = 0.0
+            raise
+        except Exception:
+            log.exception("batch %s could not go on; it is tried again", claim.batch.id)
+        finally:
+            self._room.release()
+            # What cannot be let go of is due again when the claim has run out.
+            with suppress(SQLAlchemyError, OSError):
+                await claim.release(seconds=pause)
+
+    async def _while_held(self, claim: Claim) -> float:
+        """Take one step, unless the claim is lost meanwhile."""
+        step = asyncio.create_task(self._take(claim))
+        renewing = asyncio.create_task(self._renew(claim))
+        try:
+            await asyncio.wait({step, renewing}, return_when=asyncio.FIRST_COMPLETED)
+            return step.result() if step.done() else renewing.result()
+        finally:
+            step.cancel()
+            renewing.cancel()
+            await asyncio.gather(step, renewing, return_exceptions=True)
+
+    async def _renew(self, claim: Claim) -> float:
+        seconds = self._gateway.settings.lease_seconds
+        while True:
+            await asyncio.sleep(seconds / 3)
+            await claim.renew(seconds)
+
+    async def _take(self, claim: Claim) -> float:
+        batch = claim.batch
+
+        async def find(session: AsyncSession) -> tuple[User | None, File | None]:
+            return await users.by_id(session, batch.owner_id), await session.get(File, batch.input_file_id)
+
+        user, file = await read(self._gateway.engine, find)
+        if file is None or user is None:
+            message = "The input file is not there any more."
+            await claim.end("failed", errors=[{"code": "file_not_found", "message": message}])
+            return STILL_SECONDS
+        return await Step(self._gateway, claim, Principal(user.id, user.username, user.role), file).take()
