@@ -72,6 +72,13 @@ class Backlog:
 
         Batch work neither finds the queue full nor fills it for others: its window bounds it.
         """
+        self.require_room(pool, owner_id, priority)
+        if priority < Priority.BATCH:
+            self._known.by_owner[owner_id] += 1
+            self._known.by_pool[pool] += 1
+
+    def require_room(self, pool: str, owner_id: str, priority: Priority = Priority.DEFAULT) -> None:
+        """Raises `BacklogFull` when `admit` would; counts nothing."""
         if priority >= Priority.BATCH:
             return
         self._look_if_due()
@@ -80,8 +87,6 @@ class Backlog:
         self._check(known.by_owner[owner_id], bound, pool, "of yours")
         place = "of this deployment" if is_deployment(pool) else f"in the pool {pool}"
         self._check(known.by_pool[pool], self._per_pool, pool, place)
-        known.by_owner[owner_id] += 1
-        known.by_pool[pool] += 1
 
     async def refresh(self) -> None:
         """Return when `places` are of the last seconds, unless the queue cannot be counted now."""

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 from inspect import cleandoc
 from math import ceil
@@ -203,9 +204,13 @@ def _kind(error: Exception) -> tuple[str, str]:
     cls = type(error)
     if cls.__module__.split(".")[0] not in ("api", "db"):
         return "about:blank", ""
-    noun = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
-    title = cleandoc(cls.__doc__ or "").partition("\n")[0].removesuffix(".")
-    return f"urn:augury:error:{noun}", title
+    return _spelled(cls.__name__, cls.__doc__ or "")
+
+
+@cache
+def _spelled(name: str, docstring: str) -> tuple[str, str]:
+    noun = re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+    return f"urn:augury:error:{noun}", cleandoc(docstring).partition("\n")[0].removesuffix(".")
 
 
 def _detail(error: Exception, status: int, fields: Sequence[FieldError]) -> str:

@@ -49,6 +49,9 @@ async def create(
             return await _replay(gateway, principal, repeated, terms.hold_seconds)
         terms = replace(terms, key=terms.attempt.key)
     version = await gateway.versions.resolve(submitting.reference(body), principal)
+    if terms.key is None:
+        # Without a key it cannot stand for a prediction that is there: refuse before more is done for it.
+        gateway.backlog.require_room(submitting.pool_of(version, terms), principal.id, terms.priority)
     values = placed(body.input, terms.uploads, version.validator) if terms.uploads else body.input
     examined = version.validator.examine(values)
     submitting.check(gateway, body, terms)

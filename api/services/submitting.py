@@ -86,6 +86,11 @@ def check(gateway: Gateway, body: PredictionCreate, terms: Terms) -> None:
         raise Invalid([("Idempotency-Key", f"must have 1 to {MAX_KEY_LENGTH} printable characters")])
 
 
+def pool_of(version: ResolvedVersion, terms: Terms) -> str:
+    """Where it is to wait."""
+    return terms.via.pool if terms.via else version.model_type
+
+
 def submission(
     gateway: Gateway,
     principal: Principal,
@@ -106,7 +111,7 @@ def submission(
         owner_id=principal.id,
         version_id=version.version_id,
         model_id=version.model_id,
-        pool=terms.via.pool if terms.via else version.model_type,
+        pool=pool_of(version, terms),
         input=text,
         created_at=created_at,
         webhook=body.webhook or body.webhook_completed,

@@ -137,6 +137,17 @@ async def test_a_full_queue_does_not_hide_what_a_key_stands_for_already(serve: S
             assert answer.status_code == status
 
 
+async def test_who_finds_the_queue_full_hears_of_that_before_the_input_is_looked_at(serve: Serve) -> None:
+    async with serve(backlog_per_user=1) as served:
+        root, ann = await served.admin(), await served.person("ann")
+        await add_model(served, root)
+        # The first one has the queue counted, perhaps without itself.
+        for value in [{"text": "a"}] * 5 + [{"unheard": "of"}]:
+            body = {"model": "root/echo", "input": value}
+            answer = await served.http.post("/v1/predictions", json=body, headers=ann)
+        assert answer.status_code == 429
+
+
 @pytest.mark.slow
 async def test_the_time_to_return_follows_the_rate_at_which_the_pool_drains(database_url: str) -> None:
     async with backlog_of(database_url, waiting=1000) as (backlog, connection):
