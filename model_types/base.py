@@ -250,7 +250,8 @@ class TypeInfo:
     `cost` says what an input takes of a session's budget, in the type's own unit. With `own_schemas` there is
     no input schema that all versions share, so each is registered with its own.
     `chunks` says how output comes while a prediction runs: as pieces of a text, as the items of a list, or
-    (None) at the end only.
+    (None) at the end only. Where the text that comes in pieces is not all of the output, `text_field` is the
+    field that has it.
     """
 
     name: str
@@ -266,6 +267,12 @@ class TypeInfo:
     execution_timeout_seconds: float = 600.0
     own_schemas: bool = False
     chunks: Literal["text", "items"] | None = None
+    text_field: str | None = None
+
+    @property
+    def gives_text(self) -> bool:
+        """Whether the output is a text that comes in pieces, and nothing else."""
+        return self.chunks == "text" and self.text_field is None
 
     def input_schema(self) -> dict[str, Any]:
         """The JSON Schema (draft 2020-12) of this type's input."""

@@ -31,6 +31,7 @@ class Job:
         self.prepared = prepared
         self.began_at = 0.0
         self.chunks_are: Literal["text", "items"] | None = None
+        self.text_field: str | None = None
         self._chunks: list[str] = []
         self._heard = 0
         self._is_deaf = False
@@ -123,6 +124,8 @@ class Job:
             return None, logs
         if self.chunks_are == "items":
             return f"[{','.join(chunks)}]", logs
+        if self.text_field is not None:
+            return json_of({self.text_field: "".join(chunks)}), logs
         return json_of(chunks if self.lease.streams else "".join(chunks)), logs
 
     def outcome(self, result: Any | Failure, metrics: Mapping[str, float | str] | None = None) -> Outcome:
@@ -133,6 +136,8 @@ class Job:
             self.note_progress(1.0)
         if isinstance(result, str) and self.chunks_are == "text":
             result = self._whole(result)
+        elif self.text_field is not None and not isinstance(result, Failure):
+            self._whole(getattr(result, self.text_field))
         return outcome_of(self.lease, result, logs=self.logs, metrics=metrics)
 
     def _whole(self, text: str) -> str | list[str]:

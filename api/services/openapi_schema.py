@@ -72,7 +72,7 @@ def output_schema(version: ModelVersion) -> Schema:
 @cache
 def _output_of(model_type: str) -> Schema:
     info: TypeInfo = registry.get(model_type)
-    if info.chunks == "text":
+    if info.gives_text:
         return {
             "type": "array",
             "items": {"type": "string"},

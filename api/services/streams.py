@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -212,7 +212,7 @@ class Follower:
         """Events of what the row tells and Redis has not told."""
         telling = Telling(self._telling.position, state.attempt, show=self._shown, wire=self._wire)
         logs = telling.logs(state.logs)
-        output = [telling.output(piece) for piece in streams.pieces(state.output, _chunks(state))]
+        output = [telling.output(piece) for piece in _pieces(state)]
         if state.status == Status.SUCCEEDED and state.output is not None:
             telling.end()
         if telling.position != self._telling.position:
@@ -221,6 +221,16 @@ class Follower:
 
     def _shown(self, value: Any) -> Any:
         return self._gateway.blob_urls.rendered(value, "predictions", self._id, base_url=self._base_url)
+
+
+def _pieces(state: StreamState) -> Iterator[Any]:
+    """What of the output are events of their own."""
+    try:
+        info = registry.get(state.model_type or "")
+    except registry.UnknownModelType:
+        return streams.pieces(state.output, None)
+    has_text = info.text_field is not None and isinstance(state.output, dict)
+    return streams.pieces(state.output.get(info.text_field) if has_text else state.output, info.chunks)
 
 
 def _chunks(state: StreamState) -> Chunks:

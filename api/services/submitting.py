@@ -174,7 +174,7 @@ def _events(body: PredictionCreate) -> Sequence[Event] | None:
 def _streams(body: PredictionCreate, version: ResolvedVersion) -> bool:
     """Clients of Replicate name a version, and expect the texts of models that write them in chunks."""
     wanted = body.version is not None if body.stream is None else body.stream
-    return wanted and version.info.chunks == "text"
+    return wanted and version.info.gives_text
 
 
 def _text(values: dict[str, Any]) -> str:

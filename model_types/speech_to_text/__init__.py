@@ -13,4 +13,6 @@ INFO = TypeInfo(
     engines={"transformers": "model_types.speech_to_text.transformers:Transformers"},
     default_engine="transformers",
     execution_timeout_seconds=3600,
+    chunks="text",
+    text_field="text",
 )

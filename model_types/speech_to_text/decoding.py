@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from transformers import (
     GenerationMixin,
     LogitsProcessor,
     LogitsProcessorList,
+    StoppingCriteria,
     StoppingCriteriaList,
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
@@ -25,6 +26,9 @@ from model_types.speech_to_text.vocabulary import MAX_OPENING_TOKENS, Vocabulary
 from model_types.text_generation.rows import Row
 from model_types.text_generation.sampling import RowSampler
 from model_types.text_generation.stopping import RowStopping
+
+# Called with the number of a row that has written a time, and all that the row has written.
+Overhear = Callable[[int, list[int]], None]
 
 # As in OpenAI's implementation: who speaks in a window begins within its first second.
 MAX_INITIAL_TICKS = 50
@@ -72,14 +76,20 @@ class Decoder:
         likeliest = scores[:, list(self._vocabulary.languages.values())].argmax(dim=-1)
         return [codes[place] for place in likeliest.tolist()]
 
-    def write(self, rows: Sequence[Row], with_times: Sequence[bool], sounds: Tensor) -> list[Written]:
+    def write(
+        self,
+        rows: Sequence[Row],
+        with_times: Sequence[bool],
+        sounds: Tensor,
+        overhear: Overhear = lambda _row, _ids: None,
+    ) -> list[Written]:
         """What follows each row's tokens."""
         width = max(len(row.ids) for row in rows)
         starts = [width - len(row.ids) + row.ids.index(self._vocabulary.start) for row in rows]
         odds = TokenOdds()
         processors = self._processors(rows, with_times, width, sounds.device, odds)
         with self._scores_behind(starts) as behind:
-            output = self._generate(rows, width, sounds, processors)
+            output = self._generate(rows, width, sounds, processors, overhear)
         end = self._vocabulary.end
         written = [
             _through(end, ids[: row.max_new_tokens])
@@ -92,7 +102,12 @@ class Decoder:
         ]
 
     def _generate(
-        self, rows: Sequence[Row], width: int, sounds: Tensor, processors: LogitsProcessorList
+        self,
+        rows: Sequence[Row],
+        width: int,
+        sounds: Tensor,
+        processors: LogitsProcessorList,
+        overhear: Overhear,
     ) -> Tensor:
         """The rows' tokens, padded on the left to `width`, and what is written behind them."""
         end = self._vocabulary.end
@@ -114,7 +129,10 @@ class Decoder:
             ),
             logits_processor=processors,
             stopping_criteria=StoppingCriteriaList(
-                [RowStopping(rows, width, self._vocabulary.tokenizer, device)]
+                [
+                    RowStopping(rows, width, self._vocabulary.tokenizer, device),
+                    Overhearing(width, self._vocabulary.first_timestamp, overhear),
+                ]
             ),
         )
         return torch.as_tensor(output)
@@ -204,6 +222,22 @@ class TimestampRules(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [rows, vocabulary] in which no row can break the rules."""
         return torch.where(self._with_times, self._rules(input_ids, scores), scores)
+
+
+class Overhearing(StoppingCriteria):
+    """Sees each token of `generate`, stops nothing, and passes on the rows that have just written a time."""
+
+    def __init__(self, width: int, first_timestamp: int, overhear: Overhear) -> None:
+        """`width` is the length of what the rows began with."""
+        self._width = width
+        self._first_timestamp = first_timestamp
+        self._overhear = overhear
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        """No row is done on this account, [rows] of bool."""
+        for row in (input_ids[:, -1] >= self._first_timestamp).nonzero()[:, 0].tolist():
+            self._overhear(row, input_ids[row, self._width :].tolist())
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 class TokenOdds(LogitsProcessor):

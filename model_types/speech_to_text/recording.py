@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from model_types.base import Tell
 from model_types.media.audio import SAMPLE_RATE_HZ, Samples
 from model_types.speech_to_text.schema import Segment, Task, Timestamps, Transcript, Word
 from model_types.text_generation.rows import Row
@@ -57,7 +58,7 @@ class Recording:
     """Mono samples at 16 kHz, what is asked of them, and what has been heard so far.
 
     `features` are those of the next window, [mels, frames], `row` what the model writes after. `language`
-    is None until it has been detected.
+    is None until it has been detected. `tell` is set by another thread while it is heard.
     """
 
     samples: Samples
@@ -70,9 +71,11 @@ class Recording:
     window_samples: int
     features: Any = None
     heard_samples: int = 0
-    parts: list[str] = field(default_factory=list)
+    text: str = ""
     segments: list[Segment] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
+    tell: Tell | None = None
+    told_characters: int = 0
 
     @property
     def seconds(self) -> float:
@@ -105,7 +108,7 @@ class Recording:
 
         ratio = compression_ratio("".join(heard.texts))
         for span, text in zip(heard.spans, heard.texts, strict=True):
-            self.parts.append(text)
+            self.text += text
             if text.strip():
                 segment = Segment(
                     id=len(self.segments),
@@ -123,11 +126,19 @@ class Recording:
         self.words += [Word(start=at(start), end=at(end), word=word) for start, end, word in heard.words]
         self.heard_samples += heard.ticks * SAMPLES_PER_TICK
         self.row.seed = (self.row.seed + 1) % 2**63
+        self.tell_news()
+
+    def tell_news(self, said: str = "") -> None:
+        """Tell what is new of the text, which goes on with `said` in the window that is being heard."""
+        text = (self.text + said).strip()
+        if self.tell is not None and len(text) > self.told_characters:
+            self.tell(self.told_characters, text[self.told_characters :])
+            self.told_characters = len(text)
 
     def transcript(self, language: str) -> Transcript:
         """All that was said."""
         return Transcript(
-            text="".join(self.parts).strip(),
+            text=self.text.strip(),
             language=language,
             duration=round(self.seconds, 3),
             segments=None if self.timestamps == "none" else self.segments,
@@ -142,6 +153,19 @@ def split(ids: Sequence[int], first_timestamp: int, window_ticks: int) -> tuple[
     (Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", section 3.8). What
     begins after the recording's end was made up.
     """
+    spans, start, text = closed(ids, first_timestamp)
+    # Two times at the end say that something follows there, one that nothing does.
+    goes_on = bool(text) or all(token >= first_timestamp for token in ids[-2:])
+    last = spans[-1].end if spans else 0
+    if goes_on and SHORTEST_ADVANCE_TICKS <= last < window_ticks:
+        return spans, last
+    if text:
+        spans.append(Span(start, window_ticks, text))
+    return [span for span in spans if span.start < window_ticks], window_ticks
+
+
+def closed(ids: Sequence[int], first_timestamp: int) -> tuple[list[Span], int, list[int]]:
+    """The segments that a time ends, and when what follows the last of them begins, and its text."""
     spans: list[Span] = []
     text: list[int] = []
     start = 0
@@ -154,14 +178,7 @@ def split(ids: Sequence[int], first_timestamp: int, window_ticks: int) -> tuple[
             spans.append(Span(start, tick, text))
             text = []
         start = tick
-    # Two times at the end say that something follows there, one that nothing does.
-    goes_on = bool(text) or all(token >= first_timestamp for token in ids[-2:])
-    last = spans[-1].end if spans else 0
-    if goes_on and SHORTEST_ADVANCE_TICKS <= last < window_ticks:
-        return spans, last
-    if text:
-        spans.append(Span(start, window_ticks, text))
-    return [span for span in spans if span.start < window_ticks], window_ticks
+    return spans, start, text
 
 
 def compression_ratio(text: str) -> float:

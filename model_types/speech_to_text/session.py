@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from model_types.base import Failure
+from model_types.base import Failure, Tell
 from model_types.batching import BatchSession
 from model_types.speech_to_text.recording import Recording
 
@@ -18,12 +18,27 @@ class WindowSession(BatchSession):
 
     def __init__(self, engine: Transformers) -> None:
         super().__init__(engine, predict=engine.hear)
+        self._recordings: dict[str, Recording] = {}
+
+    def add(self, key: str, prepared: Recording) -> None:
+        self._recordings[key] = prepared
+        super().add(key, prepared)
+
+    def cancel(self, key: str) -> None:
+        self._recordings.pop(key, None)
+        super().cancel(key)
+
+    def listen(self, key: str, tell: Tell) -> None:
+        # Also between two of its windows, when it is in no pass.
+        if (recording := self._recordings.get(key)) is not None:
+            self._engine.listen(recording, tell)
 
     def step(self) -> Mapping[str, Any | Failure]:
         finished: dict[str, Any | Failure] = {}
         for key, outcome in super().step().items():
             if isinstance(outcome, Recording):
-                self.add(key, outcome)
+                super().add(key, outcome)
             else:
+                self._recordings.pop(key, None)
                 finished[key] = outcome
         return finished

@@ -12,12 +12,12 @@ from torch import Tensor
 from transformers import AutoProcessor, WhisperForConditionalGeneration
 
 from model_types import weights
-from model_types.base import Failure, ModelType, VersionSpec
+from model_types.base import Failure, ModelType, Tell, VersionSpec
 from model_types.batching import release_cached_memory
 from model_types.media.audio import SAMPLE_RATE_HZ
 from model_types.speech_to_text.alignment import token_ticks, words
 from model_types.speech_to_text.decoding import Decoder
-from model_types.speech_to_text.recording import Heard, Recording, Written, split
+from model_types.speech_to_text.recording import Heard, Recording, Written, closed, split
 from model_types.speech_to_text.schema import Input, Transcript
 from model_types.speech_to_text.session import WindowSession
 from model_types.speech_to_text.vocabulary import Vocabulary
@@ -108,8 +108,13 @@ class Transformers(ModelType):
             recording.row.ids = self._vocabulary.opening(
                 language, recording.task, context=recording.context, with_times=recording.with_times
             )
+        for recording in batch:
+            recording.tell_news()
         written = self._decoder.write(
-            [recording.row for recording in batch], [recording.with_times for recording in batch], sounds
+            [recording.row for recording in batch],
+            [recording.with_times for recording in batch],
+            sounds,
+            lambda row, ids: self._overhear(batch[row], ids),
         )
         # All of it before any recording moves on: what fails is tried again in smaller batches.
         heard = [self._heard(*row) for row in zip(batch, languages, written, sounds, strict=True)]
@@ -117,6 +122,9 @@ class Transformers(ModelType):
 
     def cancel(self, prepared: Recording) -> None:
         prepared.row.cancelled = True
+
+    def listen(self, prepared: Recording, tell: Tell) -> None:
+        prepared.tell = tell
 
     def progress(self, prepared: Recording) -> float:
         return prepared.share
@@ -154,6 +162,14 @@ class Transformers(ModelType):
         detected = self._decoder.languages(sounds[unknown]) if unknown else []
         found = dict(zip(unknown, detected, strict=True))
         return [recording.language or found[index] for index, recording in enumerate(batch)]
+
+    def _overhear(self, recording: Recording, ids: list[int]) -> None:
+        """Tell the segments that have ended, while the window's others are still written."""
+        if recording.tell is None:
+            return
+        spans, _, _ = closed(ids, self._vocabulary.first_timestamp)
+        length = recording.window_ticks()
+        recording.tell_news("".join(self._vocabulary.text(span.ids) for span in spans if span.start < length))
 
     def _heard(self, recording: Recording, language: str, written: Written, sound: Tensor) -> Heard:
         length = recording.window_ticks()

@@ -177,7 +177,7 @@ def test_it_writes_what_transformers_writes(
     assert asked.language is not None
     assert ids[1] == whisper.END + 2 + whisper.LANGUAGES.index(asked.language)
     text = "".join(engine._vocabulary.text(span.ids) for span in spans)
-    assert "".join(asked.parts) == text
+    assert asked.text == text
     assert text
     assert isinstance(found, Transcript) == asked.is_heard
 
@@ -273,6 +273,40 @@ def test_a_long_recording_tells_how_much_has_been_heard(engine: Transformers) ->
     assert shares == sorted(set(shares))
     assert 0 < shares[0] < shares[-1] < 1
     assert engine.progress(long) == 1
+
+
+def test_what_is_said_is_told_before_all_is_heard(engine: Transformers) -> None:
+    told: list[tuple[int, str, float]] = []
+    long = recording(engine, 9, tune=3, temperature=1, seed=1)
+    session = engine.session()
+    session.listen("nobody", lambda *_: pytest.fail("nobody was heard"))
+    session.add("long", long)
+    session.listen("long", lambda start, piece: told.append((start, piece, long.share)))
+    outcomes: dict[str, Any] = {}
+    while len(session):
+        outcomes |= session.step()
+    pieces = [piece for _, piece, _ in told]
+    assert "".join(pieces) == outcomes["long"].text
+    assert [start for start, _, _ in told] == [len("".join(pieces[:place])) for place in range(len(pieces))]
+    # A segment is told when it has ended, not when its window has.
+    assert told[0][2] == 0
+    assert len({share for _, _, share in told}) > 2
+
+
+def test_who_listens_late_is_told_first_what_was_said_already(engine: Transformers) -> None:
+    told: list[tuple[int, str]] = []
+    long = recording(engine, 9, tune=3, timestamps="none")
+    session = engine.session()
+    session.add("long", long)
+    while not long.text:
+        session.step()
+    said = long.text.strip()
+    session.listen("long", lambda *piece: told.append(piece))
+    outcomes: dict[str, Any] = {}
+    while len(session):
+        outcomes |= session.step()
+    assert told[0] == (0, said)
+    assert "".join(piece for _, piece in told) == outcomes["long"].text
 
 
 def test_a_recording_that_is_cancelled_is_not_heard_to_its_end(engine: Transformers) -> None:

@@ -162,6 +162,19 @@ def test_items_are_told_as_json_until_one_of_them_is_a_file(telling: Telling) ->
     assert job.so_far() == ('["ü",{"a": null},{"x": 1}]', "")
 
 
+def test_a_text_within_an_output_is_told_and_the_output_stays_whole(telling: Telling) -> None:
+    class Said(BaseModel):
+        text: str
+        words: int
+
+    job = telling.followed(Job(lease(streams=True)))
+    job.chunks_are, job.text_field = "text", "text"
+    job.hear(0, "Oh dear!")
+    assert job.so_far() == ('{"text": "Oh dear!"}', "")
+    assert output(job.outcome(Said(text="Oh dear! Late.", words=3))) == {"text": "Oh dear! Late.", "words": 3}
+    assert telling.heard(job.lease) == ["Oh dear!", " Late."]
+
+
 def test_progress_stands_in_the_logs_as_clients_read_it_there() -> None:
     job = Job(lease())
     for share in (0.0, 0.254, 0.2549, 0.5):

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from api.compat.openai import subtitles
 from api.compat.openai.forms import FILE, admitted_form, form_described
-from api.compat.openai.running import call
+from api.compat.openai.operations import Input
+from api.compat.openai.requests import while_connected
+from api.compat.openai.running import Call, call
 from api.compat.openai.schemas.audio import (
     DurationUsage,
+    TranscriptDelta,
+    TranscriptDone,
     Transcription,
     TranscriptionForm,
     TranslationForm,
     VerboseTranscription,
 )
+from api.compat.openai.schemas.chat import FinishReason
+from api.compat.openai.streaming import streamed
 from api.credentials import Principal
 from api.services.inputs import Upload
-from model_types.speech_to_text.schema import Transcript
+from model_types.speech_to_text.schema import Task, Transcript
 
 router = APIRouter(prefix="/v1/audio", tags=["openai"])
 
@@ -28,17 +34,22 @@ PARAMETERS = {"audio": FILE, "timestamps": "timestamp_granularities"}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "model": Transcription | VerboseTranscription,
-        "content": {"text/plain": {"schema": {"type": "string"}}},
-        "description": "JSON, or plain text for `text`, `srt` and `vtt`.",
+        "content": {name: {"schema": {"type": "string"}} for name in ("text/plain", "text/event-stream")},
+        "description": "JSON, or plain text for `text`, `srt` and `vtt`; events with `stream`.",
     }
 }
 
 
 @router.post("/transcriptions", responses=_ANSWERS, openapi_extra=form_described(TranscriptionForm))
 async def transcribe(request: Request) -> Response:
-    """Write down what is said in a recording, as OpenAI's API does."""
+    """Write down what is said in a recording, as OpenAI's API does: at once, or in pieces with `stream`."""
     principal, form, audio = await admitted_form(request, TranscriptionForm)
-    transcript = await _heard(request, principal, form, audio, "transcribe", language=form.language)
+    asked = await _call(request, principal, form, audio)
+    given = _input(form, "transcribe", language=form.language)
+    if form.stream:
+        records = await while_connected(request, asked.begin([given]))
+        return await streamed(asked, records, TranscriptChunks())
+    transcript = await _heard(asked, given)
     if "segment" not in form.timestamp_granularities:
         transcript.segments = None
     return _answer(form, transcript, "transcribe")
@@ -48,22 +59,19 @@ async def transcribe(request: Request) -> Response:
 async def translate(request: Request) -> Response:
     """Write down in English what is said in a recording, as OpenAI's API does."""
     principal, form, audio = await admitted_form(request, TranslationForm)
-    transcript = await _heard(request, principal, form, audio, "translate")
+    asked = await _call(request, principal, form, audio)
+    transcript = await _heard(asked, _input(form, "translate"))
     # Of a translation, OpenAI tells the language that it is in.
     transcript.language = "english"
     return _answer(form, transcript, "translate")
 
 
-async def _heard(
-    request: Request,
-    principal: Principal,
-    form: TranslationForm,
-    audio: bytes,
-    task: Literal["transcribe", "translate"],
-    *,
-    language: str | None = None,
-) -> Transcript:
+async def _call(request: Request, principal: Principal, form: TranslationForm, audio: bytes) -> Call:
     asked = await call(request, principal, form.model, ("speech-to-text",), PARAMETERS)
+    return replace(asked, uploads=[Upload("audio", audio)])
+
+
+def _input(form: TranslationForm, task: Task, *, language: str | None = None) -> Input:
     values = {
         "task": task,
         "language": language,
@@ -72,14 +80,32 @@ async def _heard(
         "prompt": form.prompt,
         "seed": form.seed,
     }
-    given = {name: value for name, value in values.items() if value is not None}
-    (record,) = await replace(asked, uploads=[Upload("audio", audio)]).run([given])
+    return {name: value for name, value in values.items() if value is not None}
+
+
+async def _heard(asked: Call, given: Input) -> Transcript:
+    (record,) = await asked.run([given])
     return Transcript.model_validate(record.output)
 
 
-def _answer(
-    form: TranslationForm, transcript: Transcript, task: Literal["transcribe", "translate"]
-) -> Response:
+@dataclass(frozen=True, slots=True)
+class TranscriptChunks:
+    """The events of one transcript, whose last one has all that was told before."""
+
+    _told: list[str] = field(default_factory=list)
+
+    def first(self, choice: int) -> None:
+        """A transcript begins with its text."""
+
+    def text(self, choice: int, text: str) -> TranscriptDelta:
+        self._told.append(text)
+        return TranscriptDelta(delta=text)
+
+    def last(self, choice: int, reason: FinishReason) -> TranscriptDone:
+        return TranscriptDone(text="".join(self._told))
+
+
+def _answer(form: TranslationForm, transcript: Transcript, task: Task) -> Response:
     usage = DurationUsage(seconds=transcript.duration)
     segments = transcript.segments or []
     match form.response_format:

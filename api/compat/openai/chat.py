@@ -45,7 +45,9 @@ async def answered(request: Request, principal: Principal, body: ChatRequest) ->
     inputs = _inputs(body, asked.version)
     if body.stream:
         records = await while_connected(request, asked.begin(inputs))
-        return await streamed(asked, records, body, ChatChunks(asked, records[0]))
+        chunks = ChatChunks(asked, records[0])
+        usage = chunks.usage if body.includes_usage else None
+        return await streamed(asked, records, chunks, choices=body.n or 1, usage=usage)
     answer = _answer(body, asked.version, await asked.run(inputs))
     return Response(answer, media_type="application/json")
 

@@ -33,7 +33,9 @@ async def create(request: Request) -> Response:
     inputs = _inputs(body, asked.version)
     if body.stream:
         records = await while_connected(request, asked.begin(inputs))
-        return await streamed(asked, records, body, CompletionChunks(asked, records[0]))
+        chunks = CompletionChunks(asked, records[0])
+        usage = chunks.usage if body.includes_usage else None
+        return await streamed(asked, records, chunks, choices=body.n or 1, usage=usage)
     answer = _answer(body, asked.version, await asked.run(inputs))
     return Response(answer, media_type="application/json")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Protocol
@@ -15,7 +15,7 @@ from api.compat.openai.errors import error_object
 from api.compat.openai.requests import while_connected
 from api.compat.openai.running import Call, finish_reason, usage_of
 from api.compat.openai.schemas.chat import FinishReason
-from api.compat.openai.schemas.fields import Sampling, Usage
+from api.compat.openai.schemas.fields import Usage
 from api.event_stream import EventStream
 from api.services.streams import Follower
 from api.streams import EventName, Position
@@ -39,19 +39,25 @@ class Chunks(Protocol):
         """The end of the choice."""
         ...
 
-    def usage(self, usage: Usage) -> BaseModel:
-        """The end of all, where the usage is asked for."""
-        ...
+
+# Writes the end of all.
+UsageChunk = Callable[[Usage], BaseModel]
 
 
 async def streamed(
-    call: Call, records: Sequence[PredictionRecord], body: Sampling, chunks: Chunks
+    call: Call,
+    records: Sequence[PredictionRecord],
+    chunks: Chunks,
+    *,
+    choices: int = 1,
+    usage: UsageChunk | None = None,
 ) -> EventStream:
     """The answer that tells the records' texts. It begins with the first piece of text.
 
-    So what fails before that is raised here, and answered with an error's status: as `Call.run`.
+    So what fails before that is raised here, and answered with an error's status: as `Call.run`. So many
+    `choices` in a row share a prompt. Without `usage` nothing is told of it.
     """
-    stream = TextStream(call, records, body, chunks)
+    stream = TextStream(call, records, chunks, choices=choices, usage=usage)
     try:
         await while_connected(call.request, stream.begin())
     except BaseException:  # a cancellation too: nobody else would close it
@@ -64,13 +70,19 @@ class TextStream:
     """The events of a request's predictions, as they come. They are canceled when it is closed too early."""
 
     def __init__(
-        self, call: Call, records: Sequence[PredictionRecord], body: Sampling, chunks: Chunks
+        self,
+        call: Call,
+        records: Sequence[PredictionRecord],
+        chunks: Chunks,
+        *,
+        choices: int,
+        usage: UsageChunk | None,
     ) -> None:
         self._call = call
         self._records = list(records)
-        self._choices = body.n or 1
-        self._includes_usage = body.includes_usage
         self._chunks = chunks
+        self._choices = choices
+        self._usage = usage
         self._open = len(records)
         # Bytes are events, an error ends it all, and None ends a choice or tells that the client has gone.
         self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
@@ -108,8 +120,8 @@ class TextStream:
                 else:
                     yield part
             if not self._is_gone:
-                if self._includes_usage:
-                    yield self._event(self._chunks.usage(usage_of(self._records, choices=self._choices)))
+                if self._usage is not None:
+                    yield self._event(self._usage(usage_of(self._records, choices=self._choices)))
                 yield _DONE
         finally:
             await self.close()
@@ -148,5 +160,5 @@ class TextStream:
         return self._event(self._chunks.text(index, data)) if name == "output" else b""
 
     def _event(self, chunk: BaseModel) -> bytes:
-        data = chunk.model_dump_json(exclude=None if self._includes_usage else {"usage"})
+        data = chunk.model_dump_json(exclude={"usage"} if self._usage is None else None)
         return b"data: " + data.encode() + b"\n\n"

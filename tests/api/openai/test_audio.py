@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from tests.api.openai.conftest import MODEL, Scene, Stage
+from tests.api.streaming import write
 
 pytestmark = pytest.mark.anyio
 
@@ -129,6 +130,41 @@ async def test_plain_formats_come_as_plain_text(speech: Scene) -> None:
         assert (await answered(speech, asking, segments=SEGMENTS))[1] == text
 
 
+async def test_a_stream_tells_segments_before_the_transcript_is_complete(speech: Scene) -> None:
+    asking = ask(speech, stream=True, language="en")
+    (lease,) = await speech.asked()
+    assert (lease.input["timestamps"], lease.input["language"]) == ("segment", "en")
+    await write(speech.redis_url, lease.id, ("output", "Oh dear!"))
+    stream = aiter(await asking)
+    first = await anext(stream)
+    assert (first.type, first.delta) == ("transcript.text.delta", "Oh dear!")
+    await write(speech.redis_url, lease.id, ("output", " Late."))
+    await speech.answer(lease, transcript(text="Oh dear! Late. Too late.", segments=SEGMENTS))
+    told = [event.to_dict() async for event in stream]
+    # What no lane has told comes out of the transcript.
+    assert told == [
+        {"type": "transcript.text.delta", "delta": " Late."},
+        {"type": "transcript.text.delta", "delta": " Too late."},
+        {"type": "transcript.text.done", "text": "Oh dear! Late. Too late."},
+    ]
+
+
+async def test_a_stream_of_a_silent_recording_is_done_at_once(speech: Scene) -> None:
+    asking = ask(speech, stream=True)
+    (lease,) = await speech.asked()
+    await speech.answer(lease, transcript(text="", segments=[]))
+    told = [event.to_dict() async for event in await asking]
+    assert told == [{"type": "transcript.text.done", "text": ""}]
+
+
+async def test_what_the_model_cannot_do_has_a_status_also_with_a_stream(speech: Scene) -> None:
+    asking = ask(speech, stream=True, language="elvish")
+    (lease,) = await speech.asked()
+    await speech.fail(lease, "invalid_input", "this model knows no language 'elvish'")
+    with pytest.raises(openai.BadRequestError, match="knows no language 'elvish'"):
+        await asking
+
+
 async def test_a_translation_is_in_english(speech: Scene) -> None:
     with pytest.warns(DeprecationWarning, match="deprecated"):  # in OpenAI's client alone
         asked = speech.client.audio.translations.create(
@@ -143,7 +179,7 @@ async def test_a_translation_is_in_english(speech: Scene) -> None:
 
 async def test_what_cannot_be_done_is_named(speech: Scene) -> None:
     cases: list[tuple[str, str, dict[str, Any]]] = [
-        ("stream", "a transcript comes as a whole", {"stream": True}),
+        ("stream", "is for the response_format json", {"stream": True, "response_format": "srt"}),
         ("response_format", "should be 'json'", {"response_format": "diarized_json"}),
         ("timestamp_granularities", "in verbose_json only", {"timestamp_granularities": ["word"]}),
         ("include", "is not supported", {"include": ["logprobs"]}),

@@ -24,12 +24,6 @@ def _list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _false(value: Any) -> Any:
-    if value not in ("false", "False", "0", ""):
-        raise ValueError("is not supported here: a transcript comes as a whole")
-    return value
-
-
 class TranslationForm(BaseModel):
     """The fields of POST /v1/audio/translations beside its file. Those that are empty count as left out."""
 
@@ -60,9 +54,7 @@ class TranscriptionForm(TranslationForm):
     timestamp_granularities: Annotated[list[Granularity], BeforeValidator(_list)] = Field(
         ["segment"], description="What verbose_json tells the times of."
     )
-    stream: Annotated[Literal["false", "False", "0"] | None, BeforeValidator(_false)] = Field(
-        None, description="Not supported."
-    )
+    stream: bool = Field(False, description="Tell the text segment by segment, in json only.")
     chunking_strategy: Literal["auto"] | None = Field(None, description="Windows are the model's own.")
     include: Unused = None
     keywords: Unused = None
@@ -77,9 +69,19 @@ class TranscriptionForm(TranslationForm):
             raise ValueError("are told in verbose_json only")
         return value
 
+    @field_validator("stream")
+    @classmethod
+    def _has_one_format(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("response_format") != "json":
+            raise ValueError("is for the response_format json")
+        return value
+
     @property
     def timestamps(self) -> str:
         """What a model is to tell of times, in the words of its input."""
+        if self.stream:
+            # By their times a model knows segments, which it tells one by one.
+            return "segment"
         return "word" if "word" in self.timestamp_granularities else super().timestamps
 
 
@@ -95,6 +97,20 @@ class Transcription(BaseModel):
 
     text: str
     usage: DurationUsage
+
+
+class TranscriptDelta(BaseModel):
+    """The next piece of a transcript's text."""
+
+    type: Literal["transcript.text.delta"] = "transcript.text.delta"
+    delta: str
+
+
+class TranscriptDone(BaseModel):
+    """The end of a transcript, and all of its text."""
+
+    type: Literal["transcript.text.done"] = "transcript.text.done"
+    text: str
 
 
 class VerboseTranscription(BaseModel):
