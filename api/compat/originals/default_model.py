@@ -30,4 +30,4 @@ async def default_model(
     if len(found) != 1:
         what = "fits" if not found else "alone fits"
         raise Invalid([(field, f"is required: no model {what}, and the server has no MODEL_ID")])
-    return found[0].id
+    return f"{found[0].owner}/{found[0].name}"

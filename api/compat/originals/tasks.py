@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,7 +59,7 @@ class Task(BaseModel):
     created_at: Moment
 
     @classmethod
-    def of(cls, record: PredictionRecord, request: Request) -> Task:
+    def of(cls, record: PredictionRecord, request: Request) -> Self:
         """The task that a prediction is, with its files by their URLs."""
         urls = gateway_of(request).blob_urls
         return cls(
