@@ -104,6 +104,44 @@ def test_what_ends_late_is_not_passed_over(engine: Engine, blobs: Blobs) -> None
     assert data_of(engine, slow) == REMOVED
 
 
+BATCH = text(
+    "INSERT INTO batches (id, owner_id, endpoint, input_file_id, expires_at, due_at)"
+    " VALUES (:id, :owner, '/v1/embeddings', 'input', now(), now())"
+)
+FILE = text(
+    "INSERT INTO files (id, owner_id, name, content_type, size, sha256, md5, purpose, expires_at)"
+    " VALUES (:id, 'a', 'name', 'application/jsonl', 1, '', '', :purpose, now() + interval '1 day')"
+)
+
+
+@pytest.mark.parametrize(("owner", "expected"), [("a", KEPT), ("b", REMOVED)])
+def test_what_a_batch_is_to_answer_with_stays_until_it_has_ended(
+    engine: Engine, blobs: Blobs, owner: str, expected: tuple[Any, ...]
+) -> None:
+    batch = floor_id(OLD - timedelta(minutes=1))
+    with engine.connect() as connection:
+        connection.execute(BATCH, {"id": batch, "owner": owner})
+    done = finish(engine, wait(engine, OLD))
+    since = remove_data(engine, blobs, since="", before=LIMIT)
+    assert data_of(engine, done) == expected
+    assert since == batch
+    with engine.connect() as connection:
+        connection.execute(text("UPDATE batches SET due_at = NULL"))
+    remove_data(engine, blobs, since=since, before=LIMIT)
+    assert data_of(engine, done) == REMOVED
+
+
+def test_the_files_of_batches_expire_with_the_data_and_uploads_do_not(engine: Engine, blobs: Blobs) -> None:
+    purposes = {"batch": OLD, "batch_output": OLD + timedelta(minutes=1), None: OLD + timedelta(minutes=2)}
+    with engine.connect() as connection:
+        for purpose, made_at in [*purposes.items(), ("batch", NOW)]:
+            connection.execute(FILE, {"id": floor_id(made_at), "purpose": purpose})
+    remove_data(engine, blobs, since="", before=LIMIT)
+    with engine.connect() as connection:
+        left = connection.scalars(text("SELECT id FROM files WHERE expires_at > now() ORDER BY id")).all()
+    assert left == [floor_id(OLD + timedelta(minutes=2)), floor_id(NOW)]
+
+
 def test_a_long_history_goes_in_batches_and_a_stop_is_heard(engine: Engine, blobs: Blobs) -> None:
     with engine.connect() as connection:
         connection.execute(

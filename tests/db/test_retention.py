@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from db import retention
 from db.blobs import ERA_LENGTH, Blobs, folder_of
-from db.ids import floor_id
+from db.ids import floor_id, new_id
 from db.session import sync_engine
 from db.settings import BlobSettings, DatabaseSettings
 
@@ -68,6 +68,37 @@ def test_only_files_without_a_prediction_are_deleted(engine: Engine, blobs: Blob
     assert neighbour[:ERA_LENGTH] != kept[:ERA_LENGTH]
     assert retention.delete_orphans(engine, blobs, folder) == 1
     assert blobs.names("predictions") == []
+
+
+def test_a_file_that_a_batch_reads_outlives_its_time_and_ended_batches_go(
+    engine: Engine, blobs: Blobs
+) -> None:
+    file, batch = new_id(), new_id()
+    blobs.put(folder_of("files", file), b"{}")
+    with engine.connect() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO files (id, owner_id, name, content_type, size, sha256, md5, purpose, expires_at)"
+                " VALUES (:id, 'a', 'name', 'application/jsonl', 2, '', '', 'batch', now())"
+            ),
+            {"id": file},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO batches (id, owner_id, endpoint, input_file_id, expires_at, due_at)"
+                " VALUES (:id, 'a', '/v1/embeddings', :file, now(), now())"
+            ),
+            {"id": batch, "file": file},
+        )
+        later = datetime.now(UTC) + timedelta(days=1)
+        assert retention.delete_expired_files(engine, blobs) == 0
+        retention.forget(engine, before=later, keys_hours=1)
+        assert connection.scalar(text("SELECT count(*) FROM batches")) == 1
+        connection.execute(text("UPDATE batches SET due_at = NULL"))
+        assert retention.delete_expired_files(engine, blobs) == 1
+        assert blobs.names(f"files/{file[:ERA_LENGTH]}") == []
+        retention.forget(engine, before=later, keys_hours=1)
+        assert connection.scalar(text("SELECT count(*) FROM batches")) == 0
 
 
 def test_told_webhooks_go_with_their_predictions_and_take_their_attempts_along(engine: Engine) -> None:
