@@ -39,6 +39,7 @@ from api.routes import (
     streams,
     trainings,
     uploads,
+    users,
     webhooks,
 )
 from api.settings import GatewaySettings
@@ -106,6 +107,7 @@ def create_app(
     resources = (
         auth,
         account,
+        users,
         models,
         collections,
         search,

@@ -36,6 +36,12 @@ class Principal:
     id: str
     username: str
     role: str
+    monthly_run_seconds: float | None = None
+
+    @classmethod
+    def of(cls, user: User) -> Principal:
+        """The holder of this account."""
+        return cls(user.id, user.username, user.role, user.monthly_run_seconds)
 
     @property
     def is_admin(self) -> bool:
@@ -123,7 +129,7 @@ class Credentials:
             user, seconds_left = await self._holder_of_api_token(credential)
         else:
             user, seconds_left = await self._holder_of_access_token(credential)
-        principal = Principal(user.id, user.username, user.role)
+        principal = Principal.of(user)
         # What was revoked while we read may have been read before it was.
         if revocations == self._revocations:
             self._cache.put(digest_of(credential), principal, seconds=seconds_left)
@@ -133,6 +139,11 @@ class Credentials:
         """A token has been revoked: it ends here at once."""
         self._revocations += 1
         self._cache.drop(digest)
+
+    def forget_all(self) -> None:
+        """Something about an account has changed: its holder is looked up anew."""
+        self._revocations += 1
+        self._cache.clear()
 
     async def _holder_of_api_token(self, token: str) -> tuple[User, float | None]:
         found = await read(self._engine, lambda session: tokens.holder(session, digest_of(token)))

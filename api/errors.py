@@ -46,6 +46,10 @@ class Unauthorized(RequestRefused):
     """The request needs a valid token: Authorization: Bearer …"""
 
 
+class PaymentRequired(RequestRefused):
+    """The caller has used up what they may use."""
+
+
 class Forbidden(RequestRefused):
     """The caller may not do this."""
 
@@ -94,6 +98,7 @@ _STATUS: dict[type[Exception], int] = {
     Invalid: 422,
     RequestValidationError: 422,
     Unauthorized: 401,
+    PaymentRequired: 402,
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
@@ -227,8 +232,8 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
     if status in (429, 503):
         seconds = getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS)
         return {"Retry-After": str(max(1, ceil(seconds)))}
-    # Replicate's newer client for Python asks again after these, unless it is told not to.
-    return {"X-Should-Retry": "false"} if status in (409, 501) else {}
+    # Clients made by Stainless ask again after some of these, unless they are told not to.
+    return {"X-Should-Retry": "false"} if status in (402, 409, 501) else {}
 
 
 def _field(item: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from api.file_urls import FileUrls
 from api.intake import Intake
 from api.limits import Limiter
 from api.passwords import Passwords
+from api.quotas import Quotas
 from api.services.inputs import InputFiles
 from api.services.versions import Versions
 from api.settings import GatewaySettings
@@ -50,6 +51,7 @@ class Gateway:
     bells: GatewayBells
     intake: Intake
     backlog: Backlog
+    quotas: Quotas
     waiting: Waiting
     blobs: Blobs
     blob_urls: BlobUrls
@@ -107,6 +109,7 @@ async def open_gateway(
             bells=bells,
             intake=intake,
             backlog=backlog,
+            quotas=Quotas(engine),
             waiting=waiting,
             blobs=blobs,
             blob_urls=blob_urls,

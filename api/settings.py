@@ -94,6 +94,12 @@ class GatewaySettings(InputSettings):
     wait_seconds_max: float = Field(
         55, gt=0, description="The longest hold that `Prefer: wait` gets; clients give up after 60 seconds."
     )
+    stream_keep_alive_seconds: float = Field(
+        10,
+        gt=0,
+        le=25,
+        description="After so long a silence a stream has a comment; clients give up after 30 seconds.",
+    )
     embedding_cache_size: int = Field(
         0,
         ge=0,

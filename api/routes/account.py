@@ -25,12 +25,19 @@ class Account(BaseModel):
     username: str
     name: str
     github_url: None = Field(None, description="Accounts here have none.")
+    monthly_run_seconds: float | None = Field(description="What it may use in a month; null: no limit.")
+    run_seconds_this_month: float = Field(description="How long this month's predictions have run.")
 
 
 @router.get("/account")
-async def account(principal: Reader) -> Account:
-    """The account that the token belongs to; `GET /v1/auth/me` says more."""
-    return Account(username=principal.username, name=principal.username)
+async def account(request: Request, principal: Reader) -> Account:
+    """The account that the token belongs to, and what it has used; `GET /v1/auth/me` says more."""
+    return Account(
+        username=principal.username,
+        name=principal.username,
+        monthly_run_seconds=principal.monthly_run_seconds,
+        run_seconds_this_month=await gateway_of(request).quotas.used_seconds(principal.id),
+    )
 
 
 @router.get("/hardware")

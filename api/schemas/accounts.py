@@ -47,6 +47,23 @@ class Account(BaseModel):
     created_at: Moment
 
 
+class User(Account):
+    """An account as an administrator sees it."""
+
+    monthly_run_seconds: float | None = Field(description="What it may use in a month; null: no limit.")
+    run_seconds_this_month: float = Field(description="How long this month's predictions have run.")
+
+
+class UserPatch(BaseModel):
+    """What an administrator changes of an account."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    monthly_run_seconds: float | None = Field(
+        ge=0, allow_inf_nan=False, description="How long predictions made in a calendar month (UTC) may run."
+    )
+
+
 class AccessToken(BaseModel):
     """What a login gives (RFC 6749 §5.1)."""
 

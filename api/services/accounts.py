@@ -105,6 +105,29 @@ async def account(gateway: Gateway, principal: Principal) -> User:
     return user
 
 
+async def find(gateway: Gateway, username: str) -> User:
+    """The account of this name. Raises `NotFound`."""
+    user = await read(gateway.engine, lambda session: users.by_username(session, username))
+    return _found(user, username)
+
+
+async def limit_run_seconds(gateway: Gateway, username: str, seconds: float | None) -> User:
+    """Limit what an account may use in a month: here at once, elsewhere within the tokens' cache's time.
+
+    Raises `NotFound`.
+    """
+    async with write(gateway.engine) as session:
+        user = _found(await users.limit_run_seconds(session, username, seconds), username)
+    gateway.credentials.forget_all()
+    return user
+
+
+def _found(user: User | None, username: str) -> User:
+    if user is None:
+        raise NotFound(f"there is no user {username[:64]!r}")
+    return user
+
+
 async def create_token(
     gateway: Gateway, principal: Principal, *, name: str, expires_in_seconds: int | None
 ) -> tuple[ApiTokenRow, str]:

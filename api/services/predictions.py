@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.backlog import BacklogFull
 from api.credentials import Principal
-from api.errors import Invalid, Unavailable
+from api.errors import Invalid, PaymentRequired, Unavailable
 from api.schemas.predictions import PredictionCreate
 from api.services import retries, submitting
 from api.services.inputs import Taken, placed
@@ -41,7 +41,8 @@ async def create(
     """Accept a prediction, durably; with `hold_seconds`, return when it has ended or they have passed.
 
     With a key that this caller has used before, the prediction that it stands for. Raises `Invalid`,
-    `NotFound`, `BacklogFull`, `IdempotencyMismatch` and `Unavailable`; nothing is stored then.
+    `NotFound`, `PaymentRequired`, `BacklogFull`, `IdempotencyMismatch` and `Unavailable`; nothing is stored
+    then.
     """
     if terms.attempt is not None:
         repeated = await retries.earlier(gateway.engine, principal.id, terms.attempt)
@@ -61,8 +62,9 @@ async def create(
         gateway, principal, version, examined, taken, body, terms, id=prediction_id
     )
     try:
+        await gateway.quotas.admit(principal)
         gateway.backlog.admit(submission.pool, principal.id, submission.priority)
-    except BacklogFull:
+    except (BacklogFull, PaymentRequired):
         known = await read(gateway.engine, lambda session: predictions.by_key(session, submission))
         if known is None:
             raise

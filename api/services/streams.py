@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 # A message may be lost, so whoever hears nothing looks for himself.
 LOOK_SECONDS = 1.0
-KEEP_ALIVE_SECONDS = 10.0
 # What a reader takes from Redis at a time, and so holds in memory.
 BATCH_ENTRIES = 256
 
@@ -100,6 +99,7 @@ class Follower:
     async def _until_ended(self) -> AsyncIterator[bytes]:
         clock = asyncio.get_running_loop().time
         spoke_at = clock()
+        keep_alive_seconds = self._gateway.settings.stream_keep_alive_seconds
         while not self._is_gone:
             self._has_ended = False
             state = await self._look()
@@ -112,7 +112,7 @@ class Follower:
                         yield events
                 if state.has_ended:
                     return
-            if clock() - spoke_at >= KEEP_ALIVE_SECONDS:
+            if clock() - spoke_at >= keep_alive_seconds:
                 spoke_at = clock()
                 yield streams.KEEP_ALIVE
 

@@ -81,6 +81,17 @@ async def make_admin(session: AsyncSession, user_id: str, *, password_hash: str)
     )
 
 
+async def limit_run_seconds(session: AsyncSession, username: str, seconds: float | None) -> User | None:
+    """Limit what this account may use in a month, or with None no more; the account, where there is one."""
+    statement = (
+        update(User)
+        .where(User.username_key == username.lower())
+        .values(monthly_run_seconds=seconds)
+        .returning(User)
+    )
+    return await session.scalar(statement)
+
+
 async def set_password_hash(session: AsyncSession, user_id: str, *, old: str, new: str) -> None:
     """Replace a password's hash by a stronger one of the same password, unless it has changed meanwhile."""
     await session.execute(

@@ -1,6 +1,6 @@
 """People and machines that may call."""
 
-from sqlalchemy import CheckConstraint, Index, Text
+from sqlalchemy import CheckConstraint, Double, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.base import Base, CreatedAt, Key, Moment
@@ -12,6 +12,7 @@ class User(Base):
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint("role IN ('user', 'admin')", name="role"),
+        CheckConstraint("monthly_run_seconds >= 0", name="monthly_run_seconds"),
         Index("uq_users_username", "username_key", unique=True),
         Index("uq_users_email", "email_key", unique=True),
     )
@@ -26,3 +27,6 @@ class User(Base):
     invite_id: Mapped[str | None] = mapped_column(Text, unique=True, comment="an invitation serves once")
     created_at: Mapped[CreatedAt]
     disabled_at: Mapped[Moment | None]
+    monthly_run_seconds: Mapped[float | None] = mapped_column(
+        Double, comment="how long a month's predictions may run in all; null: as long as they do"
+    )

@@ -312,7 +312,7 @@ async def test_a_client_that_does_not_read_holds_up_nobody_and_fills_no_memory(s
 
 async def test_a_silent_stream_is_kept_alive(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(streams, "KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(scene.served.gateway.settings, "stream_keep_alive_seconds", 0.05)
     async with following(scene.http, scene.made) as listener:
         reading = asyncio.create_task(listener.rest())
         await until(lambda: listener.comments >= 4)

@@ -25,10 +25,11 @@ collect_ignore = [*environments.PYTHONS, "node"]
 # A drawn digit, for models that see.
 PICTURE = Path(__file__).parents[2] / "examples/demo_models/digits/samples/0.png"
 _SUITE_SECONDS = 90
-# Limits that are small enough to be reached, and a proxy whose word is taken.
+# Limits that are small enough to be reached, silences that are soon broken, and a proxy whose word is taken.
 _SETTINGS = {
     "FILE_LIMIT_BYTES": "1000000",
     "RATE_LIMIT_LOGIN": "5/minute",
+    "STREAM_KEEP_ALIVE_SECONDS": "1",
     "FORWARDED_ALLOW_IPS": "127.0.0.1",
 }
 _OURS = ("REPLICATE_", "PYTEST_", "PYTHON")
@@ -103,14 +104,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert credentials is not None
         url, token = credentials.url, credentials.api_token
         with https_before(url) as https_url:
-            yield Server(url, https_url, token, _stranger(url), directory)
+            yield Server(url, https_url, token, _stranger(url, token), directory)
 
 
-def _stranger(url: str) -> str:
-    """A token of somebody who has just registered."""
+def _stranger(url: str, administrators_token: str) -> str:
+    """A token of somebody who has just registered, and may have nothing run."""
     account = {"username": "stranger", "email": "stranger@example.com", "password": token_urlsafe()}
     with httpx.Client(base_url=url) as http:
         http.post("/v1/auth/register", json=account).raise_for_status()
+        headers = {"Authorization": f"Bearer {administrators_token}"}
+        limit = {"monthly_run_seconds": 0}
+        http.patch("/v1/users/stranger", json=limit, headers=headers).raise_for_status()
         return str(http.post("/v1/auth/token", data=account).json()["access_token"])
 
 

@@ -17,10 +17,12 @@ MAX_RETRY_AFTER_SECONDS = 60
 
 _CODES = {
     401: "invalid_api_key",
+    402: "insufficient_quota",
     403: "insufficient_permissions",
     413: "request_too_large",
     429: "rate_limit_exceeded",
 }
+_TYPES = {402: "insufficient_quota", 429: "requests"}
 
 
 class ModelNotFound(NotFound):
@@ -55,19 +57,19 @@ def error_answer(error: Exception) -> Response:
 
 
 def _status(told: Refusal) -> int:
-    """OpenAI's API knows no 422 and no 501."""
-    return {422: 400, 501: 400}.get(told.status, told.status)
+    """OpenAI's API knows no 402, no 422 and no 501."""
+    return {402: 429, 422: 400, 501: 400}.get(told.status, told.status)
 
 
 def _object(error: Exception, told: Refusal) -> dict[str, Any]:
     status = _status(told)
     field = told.fields[0][0] if told.fields else None
-    kind = "server_error" if status >= 500 else "requests" if status == 429 else "invalid_request_error"
+    kind = "server_error" if status >= 500 else _TYPES.get(told.status, "invalid_request_error")
     return {
         "message": told.detail,
         "type": kind,
         "param": getattr(error, "param", None if field == "body" else field),
-        "code": getattr(error, "code", _CODES.get(status)),
+        "code": getattr(error, "code", _CODES.get(told.status)),
     }
 
 

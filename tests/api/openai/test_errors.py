@@ -54,6 +54,15 @@ async def test_every_answer_tells_what_it_took_and_what_is_left(chat: Scene) -> 
     assert response.headers["x-request-id"]
 
 
+async def test_who_has_used_up_the_month_is_told_so_as_openai_tells_it(chat: Scene) -> None:
+    limit = {"monthly_run_seconds": 0}
+    assert (await chat.http.patch("/v1/users/root", json=limit, headers=chat.root)).status_code == 200
+    with pytest.raises(openai.RateLimitError, match=r"have run 0\.0 s, and may run") as refused:
+        await ask(chat.client)
+    assert (refused.value.type, refused.value.code) == ("insufficient_quota", "insufficient_quota")
+    assert refused.value.response.headers["x-should-retry"] == "false"
+
+
 async def test_who_comes_too_often_is_told_to_come_again_within_a_minute(stage: Stage) -> None:
     async with stage("text-generation", rate_limit_create="2/hour") as scene:
         for _ in range(3):

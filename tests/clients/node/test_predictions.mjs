@@ -108,15 +108,27 @@ test("errors have their request, their response and its detail", async () => {
   await assert.rejects(stranger.predictions.list(), (error) => error.response.status === 401);
 });
 
-test("too many requests are refused at once, though the client repeats them", async () => {
+test("who has used up the month is told so", async () => {
+  const stranger = new Replicate({ baseUrl, auth: process.env.STRANGER_TOKEN });
+  await assert.rejects(stranger.run("demo/echo", { input: { text: "one more" } }), (error) => {
+    assert.equal(error.response.status, 402);
+    assert.match(error.message, /Monthly spend limit reached/);
+    return true;
+  });
+});
+
+test("too many requests are refused at once, and the client's repeats do not put off the next", async () => {
   let asked = 0;
   const counting = (url, init) => (asked++, fetch(url, init));
   const client = new Replicate({ baseUrl, fetch: counting });
   const knock = () => client.request("/auth/register", { method: "POST", data: {} });
-  const statuses = [];
-  for (let n = 0; n < 6; n++) await knock().catch((error) => statuses.push(error.response.status));
-  assert.equal(statuses.at(-1), 429);
-  assert.ok(asked > statuses.length);
+  const answers = [];
+  for (let n = 0; n < 6; n++) await knock().catch((error) => answers.push(error.response));
+  const refused = answers.filter(({ status }) => status === 429);
+  assert.equal(refused.at(-1), answers.at(-1));
+  assert.ok(asked > answers.length);
+  const waits = refused.map(({ headers }) => Number(headers.get("retry-after")));
+  assert.ok(60 >= waits[0] && waits[0] >= waits.at(-1) && waits.at(-1) >= 1);
 });
 
 test("a token that the client sends among the inputs comes back in no answer", async () => {

@@ -32,6 +32,20 @@ test("lines of a text survive the stream", async () => {
   assert.equal(events.join(""), text);
 });
 
+test("comments come while nothing is said, and are no events", async () => {
+  const bodies = [];
+  const listening = async (...request) => {
+    const response = await fetch(...request);
+    bodies.push(response.clone().text());
+    return response;
+  };
+  const client = new Replicate({ baseUrl: process.env.REPLICATE_BASE_URL, fetch: listening });
+  const events = await all(client.stream("demo/echo", { input: { text: "at last", sleep: 2.5 } }));
+  assert.deepEqual(events.map(({ event }) => event), ["output", "done"]);
+  const [silence] = (await bodies.at(-1)).split("at last");
+  assert.ok(silence.split(": keep-alive").length > 2);
+});
+
 test("a failure is thrown", async () => {
   const input = { text: "", fail: "too dark to see" };
   await assert.rejects(all(replicate.stream("demo/echo", { input })), /too dark to see/);

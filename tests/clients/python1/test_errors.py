@@ -45,6 +45,14 @@ def test_who_may_not_do_something_is_told_so() -> None:
     assert refused.value.status == 403
 
 
+def test_who_has_used_up_the_month_is_told_so() -> None:
+    stranger = replicate.Client(api_token=os.environ["STRANGER_TOKEN"])
+    with pytest.raises(ReplicateError) as refused:
+        stranger.run("demo/echo", input={"text": "one more"})
+    assert (refused.value.status, refused.value.title) == (402, "Monthly spend limit reached")
+    assert "this month" in refused.value.detail
+
+
 def test_predictions_of_others_are_not_there() -> None:
     prediction = replicate.models.predictions.create("demo/echo", {"text": "mine"})
     with pytest.raises(ReplicateError) as refused:
@@ -59,12 +67,14 @@ def test_a_file_that_is_too_large_is_refused_before_it_has_all_come(size: int) -
     assert refused.value.status == 413
 
 
-def test_too_many_requests_are_told_when_to_come_again() -> None:
-    for _ in range(10):
-        response = replicate.default_client._client.post("/v1/auth/register", json={})
-    assert response.status_code == httpx.codes.TOO_MANY_REQUESTS
-    assert 1 <= int(response.headers["retry-after"]) <= 60
-    assert ReplicateError.from_response(response).detail
+def test_too_many_requests_are_told_when_to_come_again_and_repeats_do_not_put_it_off() -> None:
+    knock = replicate.default_client._client.post
+    answers = [knock("/v1/auth/register", json={}) for _ in range(10)]
+    refused = [answer for answer in answers if answer.status_code == httpx.codes.TOO_MANY_REQUESTS]
+    assert refused[-1] is answers[-1]
+    assert ReplicateError.from_response(answers[-1]).detail
+    waits = [int(answer.headers["retry-after"]) for answer in refused]
+    assert 60 >= waits[0] >= waits[-1] >= 1
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Token", "token", "bearer"])

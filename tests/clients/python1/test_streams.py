@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -64,6 +65,18 @@ def test_a_stream_ends_when_its_prediction_is_canceled() -> None:
 def test_a_failure_is_an_error_event() -> None:
     with pytest.raises(RuntimeError, match="too dark to see"):
         list(replicate.stream("demo/echo", input={"text": "", "fail": "too dark to see"}))
+
+
+def test_comments_come_while_nothing_is_said_and_are_no_events() -> None:
+    """The client gives up a stream in which nothing comes for 30 seconds."""
+    prediction = replicate.models.predictions.create("demo/echo", {"text": "at last", "sleep": 2.5})
+    with ThreadPoolExecutor(1) as threads:
+        bare = threads.submit(httpx.get, prediction.urls["stream"], timeout=30)
+        events = list(prediction.stream())
+    assert [event.event for event in events] == [EventType.OUTPUT, EventType.DONE]
+    silence, said, _ = bare.result().text.partition("at last")
+    assert said
+    assert silence.count(": keep-alive") >= 2
 
 
 def test_the_url_of_a_stream_needs_no_token_and_bears_one() -> None:

@@ -108,6 +108,25 @@ def knock_too_often(client: Replicate) -> None:
             once.post("/auth/register", cast_to=object, body={})
 
 
+def test_who_has_used_up_the_month_is_told_so_once(client: Replicate) -> None:
+    stranger = client.copy(bearer_token=os.environ["STRANGER_TOKEN"])
+    with pytest.raises(replicate.APIStatusError, match="Monthly spend limit reached") as refused:
+        stranger.run("demo/echo", input={"text": "one more"})
+    assert refused.value.status_code == 402
+    assert refused.value.request.headers["x-stainless-retry-count"] == "0"
+
+
+def test_repeats_do_not_put_off_the_moment_to_come_again(client: Replicate) -> None:
+    waits = []
+    for _ in range(10):
+        try:
+            knock_too_often(client)
+        except replicate.RateLimitError as refused:
+            waits.append(int(refused.response.headers["retry-after"]))
+    assert len(waits) >= 9
+    assert 60 >= waits[0] >= waits[-1] >= 1
+
+
 @pytest.mark.parametrize(
     ("error", "call"),
     [

@@ -113,4 +113,4 @@ class _Runner:
             message = "The input file is not there any more."
             await claim.end("failed", errors=[{"code": "file_not_found", "message": message}])
             return STILL_SECONDS
-        return await Step(self._gateway, claim, Principal(user.id, user.username, user.role), file).take()
+        return await Step(self._gateway, claim, Principal.of(user), file).take()
