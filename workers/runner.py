@@ -173,11 +173,12 @@ class Runner:
             ahead = more and not ready and not work.is_suspect()
             claiming = self._claim_ahead(pool, work.resident) if ahead else None
             if len(work):
-                outcomes = self._step(work)
+                outcomes = work.step()
                 if more or ready or len(work):
                     self._finisher.submit(outcomes)
                 else:
                     self._finisher.store(outcomes)
+                self._count(work, outcomes)
             if claiming is not None:
                 found = claiming.result()
             elif not ready and len(work) and time.monotonic() - looked_at >= JOIN_INTERVAL_SECONDS:
@@ -197,7 +198,9 @@ class Runner:
         while reserve or len(work):
             self._join(work, reserve.ready)
             if len(work):
-                self._finisher.submit(self._step(work, seconds=self._batch_pass_seconds))
+                outcomes = work.step(seconds=self._batch_pass_seconds)
+                self._finisher.submit(outcomes)
+                self._count(work, outcomes)
             elif reserve.preparing is not None:
                 wait([reserve.preparing], timeout=JOIN_INTERVAL_SECONDS)
             first = self._make_way(pool, work)
@@ -239,10 +242,9 @@ class Runner:
             reserve.coming = leases
             reserve.preparing = self._front.submit(prepare, resident, leases, self._files)
 
-    def _step(self, work: Work, *, seconds: float | None = None) -> list[Outcome]:
-        outcomes = work.step(seconds=seconds)
+    def _count(self, work: Work, outcomes: Sequence[Outcome]) -> None:
+        """Tell the observer of a step, after its outcomes are on their way: somebody waits for those."""
         self._observer.stepped(work.resident.spec, work.passes(), outcomes)
-        return outcomes
 
     def _join(self, work: Work, ready: deque[Job]) -> None:
         joined = []
