@@ -13,7 +13,7 @@ from math import inf
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.errors import TooManyRequests
+from api.errors import RETRY_AFTER_SECONDS, TooManyRequests
 from api.places import Places
 from db.pools import is_deployment
 from db.repositories.backlog import BacklogCount, count_backlog
@@ -27,7 +27,7 @@ LOOK_SHARE = 0.05
 # Who asks for a place waits for a look when the last one was longer ago.
 STALE_SECONDS = 5.0
 MAX_RETRY_AFTER_SECONDS = 300.0
-# Where nothing drains, or nobody knows yet.
+# Where nothing drains; where nobody knows yet, somebody will in a second.
 DEFAULT_RETRY_AFTER_SECONDS = 10.0
 # How much of an old rate is kept when a new one is measured.
 RATE_MEMORY = 0.7
@@ -109,8 +109,11 @@ class Backlog:
             return
         # Until a tenth of the room is free again, so that who returns finds some.
         excess = waiting - 0.9 * bound
-        rate = self._rates.get(pool, 0.0)
-        seconds = excess / rate if rate > 0 else DEFAULT_RETRY_AFTER_SECONDS
+        rate = self._rates.get(pool)
+        if rate is None:
+            seconds = float(RETRY_AFTER_SECONDS)
+        else:
+            seconds = excess / rate if rate > 0 else DEFAULT_RETRY_AFTER_SECONDS
         raise BacklogFull(
             f"{waiting} predictions {whose} wait already",
             retry_after_seconds=min(seconds, MAX_RETRY_AFTER_SECONDS),

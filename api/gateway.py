@@ -19,6 +19,8 @@ from api.intake import Intake
 from api.limits import Limiter
 from api.passwords import Passwords
 from api.quotas import Quotas
+from api.services.health import Startup
+from api.services.input_caps import InputCaps
 from api.services.inputs import InputFiles
 from api.services.versions import Versions
 from api.settings import GatewaySettings
@@ -59,6 +61,7 @@ class Gateway:
     stream_urls: StreamUrls
     inputs: InputFiles
     vectors: VectorCache
+    startup: Startup
 
 
 def _redis(broker: BrokerSettings) -> Redis:
@@ -105,7 +108,7 @@ async def open_gateway(
             credentials=Credentials(engine, signer, cache_seconds=settings.token_cache_seconds),
             passwords=Passwords(),
             limiter=Limiter(settings, redis.connection_pool),
-            versions=Versions(engine),
+            versions=Versions(engine, InputCaps(settings.max_text_chars, settings.max_batch_size)),
             bells=bells,
             intake=intake,
             backlog=backlog,
@@ -117,6 +120,7 @@ async def open_gateway(
             stream_urls=StreamUrls(secret_key),
             inputs=inputs,
             vectors=VectorCache(settings.embedding_cache_size),
+            startup=Startup(),
         )
     finally:
         inputs.close()

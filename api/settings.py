@@ -49,6 +49,9 @@ class GatewaySettings(InputSettings):
         validation_alias=AliasChoices("default_chat_model", "model_id"),
         description="Model of chats and texts that name none; else the only one that fits.",
     )
+    revision: str | None = Field(
+        None, description="Version of DEFAULT_CHAT_MODEL, by its label or its id; by default the latest."
+    )
     allow_anonymous: bool = Field(
         False,
         description="Let everybody ask for predictions without a token, by OpenAI's API and the originals'.",
@@ -79,10 +82,24 @@ class GatewaySettings(InputSettings):
     output_files: Literal["url", "data"] = Field(
         "url", description="How outputs show their files: by URLs, or in data: URIs where they are small."
     )
+    max_text_chars: int | None = Field(
+        None, ge=1, description="Characters of the longest text in an input; by default as its schema says."
+    )
+    max_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Texts that one request may have embedded, or documents that it may have ranked; by "
+        "default as its schema says.",
+    )
     inline_input_bytes: int = Field(
         64 * 1024, ge=0, description="Larger files in the JSON of inputs move to the store of files."
     )
-    backlog_per_pool: int = Field(100_000, ge=1, description="Waiting predictions in a pool, at most.")
+    backlog_per_pool: int = Field(
+        100_000,
+        ge=1,
+        validation_alias=AliasChoices("backlog_per_pool", "max_queue_size"),
+        description="Waiting predictions in a pool, at most; others are refused with 429.",
+    )
     backlog_per_user: int = Field(10_000, ge=1, description="Waiting predictions of a user, at most.")
     backlog_anonymous: int = Field(
         1000, ge=1, description="Waiting predictions of all who have no token together, at most."
@@ -106,6 +123,7 @@ class GatewaySettings(InputSettings):
         description="How many texts' vectors each gateway remembers for /v1/embeddings. What is remembered "
         "makes no prediction, so by default nothing is.",
     )
+    enable_metrics: bool = Field(True, description="Whether there is /metrics at all; else 404.")
     metrics_public: bool = Field(
         False,
         description="Let everybody read /metrics; else administrators, whose token Prometheus can send.",
@@ -136,6 +154,9 @@ class GatewaySettings(InputSettings):
         "default_chat_model",
         "prediction_deadline_seconds",
         "max_body_bytes",
+        "max_text_chars",
+        "max_batch_size",
+        "revision",
         mode="before",
     )
     @classmethod
@@ -154,12 +175,19 @@ class GatewaySettings(InputSettings):
     @property
     def body_limit_bytes(self) -> int:
         """The largest request body, after the rule for what was left unsaid."""
-        return self.max_body_bytes or self.max_input_bytes * 4 // 3 + MEBIBYTE
+        return self.max_body_bytes or self.media_limits.most_bytes * 4 // 3 + MEBIBYTE
 
     @property
     def upload_limit_bytes(self) -> int:
         """The largest body of an upload: its file, and the form around it."""
         return max(self.file_limit_bytes, self.batch_file_bytes) + MEBIBYTE
+
+    @property
+    def default_chat_version(self) -> str | None:
+        """What requests of chats and texts mean that name no model, if the operator has said it."""
+        if self.default_chat_model is None or self.revision is None:
+            return self.default_chat_model
+        return f"{self.default_chat_model}:{self.revision}"
 
     @property
     def registration_policy(self) -> Literal["open", "invite", "closed"]:

@@ -183,6 +183,15 @@ class Catalog:
             return matching[0]
         raise NotInCatalog(f"The catalog has no model {name!r}{self._hint(name)}.")
 
+    def pin(self, name: str, revision: str) -> None:
+        """Let the entry of this name be of another revision, which its version is called by, too.
+
+        Raises `NotInCatalog`.
+        """
+        entry = self.find(name)
+        pinned = entry.model_copy(update={"revision": revision, "version": revision})
+        self._entries[entry.name.lower()] = pinned
+
     def select(self, patterns: list[str]) -> list[Entry]:
         """The entries that any of the patterns means, such as `demo/*` or `gpt2`. Raises `NotInCatalog`.
 

@@ -61,13 +61,18 @@ def connect(data: DataDirectory) -> Client:
 def catalog(data: DataDirectory) -> Catalog:
     """The shipped catalog and the operator's own: MODELS_FILE, or models.yaml here or in the data directory.
 
-    Between them stands config/model_config.json here, where it is. Raises CatalogInvalid.
+    Between them stands config/model_config.json here, where it is. MODEL_ID has the REVISION that is set.
+    Raises CatalogInvalid, NotInCatalog.
     """
-    given = CatalogSettings().models_file
+    settings = CatalogSettings()
+    given = settings.models_file
     own = [given] if given else [Path(OWN_NAME).absolute(), data.path / OWN_NAME]
     chosen = [file for file in own if file == given or file.is_file()][:1]
     named = [file for file in [NAMES_AND_PATHS.absolute()] if file.is_file()]
-    return Catalog.load(SHIPPED, *named, *chosen)
+    found = Catalog.load(SHIPPED, *named, *chosen)
+    if settings.model_id and settings.revision:
+        found.pin(settings.model_id, settings.revision)
+    return found
 
 
 def add(data: DataDirectory, name: str, model_type: str, path: str, **more: str | None) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def selected(data: DataDirectory, patterns: Sequence[str] = ()) -> list[Entry]:
 
     Raises CatalogInvalid, NotInCatalog.
     """
-    return catalog(data).select(list(patterns) or list(CatalogSettings().models) or [DEMO])
+    return catalog(data).select(list(patterns) or list(CatalogSettings().chosen) or [DEMO])
 
 
 def remove(data: DataDirectory, client: Client, name: str, *, weights: bool) -> int:

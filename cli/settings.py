@@ -45,6 +45,16 @@ class CatalogSettings(BaseSettings):
         None, description="A catalog of your own; by default models.yaml here or in the data directory."
     )
 
+    model_id: str | None = Field(None, description="One model of the catalog more that is registered so.")
+    revision: str | None = Field(
+        None, description="Branch, tag or commit of MODEL_ID's weights; its version gets the same name."
+    )
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The patterns of those that are registered, with MODEL_ID."""
+        return (*self.models, self.model_id) if self.model_id else self.models
+
     @field_validator("models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:

@@ -234,7 +234,7 @@ def _credentials(launch: Launch, environment: dict[str, str]) -> Credentials:
 
 def _entries(launch: Launch) -> list[Entry]:
     """The models to be registered. Raises Fault where the catalog is not in order or does not have them."""
-    patterns = [*([DEMO] if launch.demo else []), *CatalogSettings().models]
+    patterns = [*([DEMO] if launch.demo else []), *CatalogSettings().chosen]
     return selected(launch.data_directory, patterns) if patterns else []
 
 

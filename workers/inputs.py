@@ -19,8 +19,6 @@ from workers.addresses import ForbiddenUrl
 from workers.input_settings import InputSettings
 from workers.outbound import NoAnswer, OutboundClient, TooMuch
 
-# From the name's resolution to the last byte; the rest of a batch waits as long.
-FETCH_SECONDS = 20.0
 THREADS = 8
 # How many inputs' files may be in memory before the model has prepared them.
 AHEAD = 8
@@ -45,7 +43,7 @@ class InputFiles:
         self._limits = settings.media_limits
         self._blobs = blobs
         self._remote = (
-            OutboundClient(settings.input_allow_cidrs, timeout_seconds=FETCH_SECONDS)
+            OutboundClient(settings.input_allow_cidrs, timeout_seconds=settings.input_fetch_seconds)
             if settings.allow_remote_inputs
             else None
         )
@@ -76,15 +74,17 @@ class InputFiles:
 
     def _fill(self, prediction_id: str, path: Sequence[str], file: InputFile) -> None:
         try:
-            file.content = decode(self._bytes(prediction_id, file.reference), file.kind, self._limits)
+            file.content = decode(self._bytes(prediction_id, file), file.kind, self._limits.of(file.kind))
         except UnusableFile as error:
             raise UnusableFile(f"{'.'.join(('input', *path))} {error}") from error
 
-    def _bytes(self, prediction_id: str, reference: str) -> bytes:
-        if reference.startswith(REFERENCE_PREFIX):
-            return self._kept(key_of(reference, "inputs", prediction_id))
-        parsed = parse_reference(reference, self._limits)
-        return self._fetched(parsed.url) if isinstance(parsed, Remote) else parsed.data
+    def _bytes(self, prediction_id: str, file: InputFile) -> bytes:
+        if file.reference.startswith(REFERENCE_PREFIX):
+            return self._kept(key_of(file.reference, "inputs", prediction_id))
+        parsed = parse_reference(file.reference, self._limits.of(file.kind))
+        if isinstance(parsed, Remote):
+            return self._fetched(parsed.url, self._limits.remote(file.kind).bytes)
+        return parsed.data
 
     def _kept(self, key: str | None) -> bytes:
         if key is None:
@@ -94,13 +94,13 @@ class InputFiles:
         except BlobNotFound:
             raise UnusableFile("is not kept here any more") from None
 
-    def _fetched(self, url: str) -> bytes:
+    def _fetched(self, url: str, max_bytes: int) -> bytes:
         if self._remote is None:
             raise UnusableFile("is a URL, and this server fetches none: send the file along")
         try:
-            return self._remote.get(url, max_bytes=self._limits.bytes)
+            return self._remote.get(url, max_bytes=max_bytes)
         except TooMuch:
-            size = readable_bytes(self._limits.bytes)
+            size = readable_bytes(max_bytes)
             raise UnusableFile(f"is larger than {size}, which is the most") from None
         except ForbiddenUrl as error:
             raise UnusableFile(str(error)) from error

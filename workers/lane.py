@@ -26,7 +26,7 @@ from db.repositories.versions import find_version, note_available, note_unavaila
 from db.session import lane_engine
 from db.settings import BlobSettings, DatabaseSettings
 from db.states import FailureCode
-from model_types.base import DeviceLost, VersionSpec
+from model_types.base import DeviceLost, ModelUnavailable, VersionSpec
 from model_types.trust import Trust
 from workers.announcing import Announcer
 from workers.bells import Bells
@@ -42,7 +42,7 @@ from workers.outputs import sentence
 from workers.partials import PartialReporter
 from workers.printing import Overhearing
 from workers.progress import ProgressReporter
-from workers.residency import MEBIBYTE, Residency
+from workers.residency import MEBIBYTE, Residency, Resident
 from workers.runner import Runner
 from workers.settings import WorkerSettings
 from workers.streams import StreamWriter
@@ -114,7 +114,11 @@ class Lane:
             self._find,
             budget_bytes=settings.worker_memory_mb * MEBIBYTE,
             device=lambda: choose_device(settings.device, slot=place.slot),
-            warm_up=partial(warm_up, files=files),
+            batching=settings.batching,
+            warm_up_runs=settings.warm_up_runs,
+            warm_up=partial(
+                warm_up, files=files, runs=settings.warm_up_runs, batch_size=settings.warmup_batch_size
+            ),
             tell=self._tell_availability,
         )
         self._runner = Runner(
@@ -203,18 +207,18 @@ class Lane:
             engine=stored.engine,
             path=stored.path,
             revision=stored.revision,
-            options=defaults | stored.options,
+            options=defaults | stored.options | settings.text_limits(stored.model_type),
             trust=Trust(settings.trusted_models),
             may_download=settings.auto_download_models,
         )
 
-    def _tell_availability(self, version_id: str, reason: str | None) -> None:
-        """Have everybody know why a version cannot be loaded, or that it could be."""
+    def _tell_availability(self, version_id: str, found: Resident | ModelUnavailable) -> None:
+        """Have everybody know why a version cannot be loaded, or what it is, since it could be."""
         try:
-            if reason is None:
-                note_available(self._engine, version_id)
+            if isinstance(found, ModelUnavailable):
+                note_unavailable(self._engine, version_id, sentence(str(found)))
             else:
-                note_unavailable(self._engine, version_id, sentence(reason))
+                note_available(self._engine, version_id, dimensions=found.model.dimensions)
         except SQLAlchemyError as error:
             logger.warning("nobody can be told how version %s is: %s", version_id[:12], error.args[0])
 

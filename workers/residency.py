@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from model_types import registry
 from model_types.base import DeviceLost, ModelType, ModelUnavailable, Pass, TypeInfo, VersionSpec
+from workers.tuning import AS_IT_IS, Batching
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class Resident:
     info: TypeInfo
     model: ModelType
     memory_bytes: int
+    batching: Batching = AS_IT_IS
     usual_step_seconds: float = 0.0
     usual_rows: float = 0.0
     usual_padded: float = 0.0
@@ -55,7 +57,8 @@ class Resident:
     @property
     def max_batch(self) -> int:
         """How many predictions may share a batch."""
-        return int(self.spec.options.get("max_batch", self.info.max_batch))
+        own = int(self.spec.options.get("max_batch", self.info.max_batch))
+        return min(own, self.batching.max_size or own)
 
     @property
     def budget(self) -> int:
@@ -65,7 +68,7 @@ class Resident:
     @property
     def linger_seconds(self) -> float:
         """How long a batch that is not full may wait for more, from its first arrival."""
-        return float(self.spec.options.get("max_wait_ms", 0)) / 1000
+        return float(self.spec.options.get("max_wait_ms", self.batching.window_ms)) / 1000
 
     @property
     def is_pinned(self) -> bool:
@@ -94,9 +97,10 @@ def _mixed(usual: float, new: float) -> float:
 class Residency:
     """The loaded versions of one lane. Only the thread that has the lane's floor loads and evicts.
 
-    `warm_up` is called with what was loaded, `tell` with a version's id and why it cannot be loaded, or None
-    when it could. `kept` are the ids of versions that deployments want in this lane's memory: they are never
-    evicted, nor do they expire.
+    `batching` tells how predictions of a model type share batches. What was loaded warms itself up as often
+    as `warm_up_runs` says, before `warm_up` is called with it. `tell` is told a version's id and what
+    was loaded of it, or why it cannot be. `kept` are the ids of versions that deployments want in this
+    lane's memory: they are never evicted, nor do they expire.
     """
 
     def __init__(
@@ -105,12 +109,16 @@ class Residency:
         *,
         budget_bytes: int,
         device: Callable[[], str],
+        batching: Callable[[str], Batching] = lambda _: AS_IT_IS,
+        warm_up_runs: int = 1,
         warm_up: Callable[[Resident], None] = lambda _: None,
-        tell: Callable[[str, str | None], None] = lambda _, __: None,
+        tell: Callable[[str, Resident | ModelUnavailable], None] = lambda _, __: None,
     ) -> None:
         self._find = find
         self._budget_bytes = budget_bytes
         self._device = device
+        self._batching = batching
+        self._warm_up_runs = warm_up_runs
         self._warm_up = warm_up
         self._tell = tell
         self._loaded: OrderedDict[str, Resident] = OrderedDict()
@@ -175,10 +183,10 @@ class Residency:
             resident = self._load(version_id)
         except ModelUnavailable as error:
             self._unavailable[version_id] = (time.monotonic() + UNAVAILABLE_SECONDS, error)
-            self._tell(version_id, str(error))
+            self._tell(version_id, error)
             raise
         self._unavailable.pop(version_id, None)
-        self._tell(version_id, None)
+        self._tell(version_id, resident)
         return resident
 
     def _load(self, version_id: str) -> Resident:
@@ -192,14 +200,15 @@ class Residency:
             info = registry.get(spec.model_type)
             model = registry.engine(spec)
             model.load(spec, self._device())
-            model.warm_up()
+            for _ in range(self._warm_up_runs):
+                model.warm_up()
         except (ModelUnavailable, DeviceLost):
             raise
         except Exception as error:
             logger.exception("version %s of %s cannot be loaded", version_id, spec.model)
             reason = f"{type(error).__name__}: {error}"
             raise ModelUnavailable(f"{spec.model} cannot be loaded: {reason}") from error
-        resident = Resident(spec, info, model, max(model.memory_bytes(), expected))
+        resident = Resident(spec, info, model, max(model.memory_bytes(), expected), self._batching(info.name))
         self._warm_up(resident)
         logger.info(
             "loaded %s (%s) in %.1f s, %.0f MB",

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from db.settings import SecretKey
 from workers.addresses import Networks
 from workers.devices import DEVICE
 from workers.input_settings import InputSettings
+from workers.tuning import TuningSettings
 
 
-class WorkerSettings(InputSettings):
+class WorkerSettings(InputSettings, TuningSettings):
     """Settings of the worker and the steward, read from the environment and `.env`."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore")
 
-    worker_concurrency: int = Field(2, ge=1, description="Lanes (processes) of one worker.")
+    worker_concurrency: int = Field(
+        2,
+        ge=1,
+        validation_alias=AliasChoices("worker_concurrency", "max_concurrent"),
+        description="Lanes (processes) of one worker: so many sessions run at once.",
+    )
     enable_gpu: bool = Field(True, description="Whether lanes may use GPUs; else all compute on the CPU.")
     model_device: str = Field(
         "auto",

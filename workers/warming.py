@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from model_types.base import DeviceLost, Failure
@@ -14,12 +15,25 @@ from workers.residency import Resident
 logger = logging.getLogger(__name__)
 
 
-def warm_up(resident: Resident, *, files: InputFiles) -> None:
-    """Run the inputs that the version names in its option `warm_up`. What fails is logged, no more."""
-    for value in resident.spec.options.get("warm_up") or ():
+# Engines warm up with a batch of one by themselves; these make it a batch of any size.
+_PLAIN_INPUTS: Mapping[str, dict[str, Any]] = {
+    "text-generation": {"prompt": "warm up", "max_new_tokens": 2},
+    "embeddings": {"text": "warm up"},
+    "rerank": {"query": "warm", "documents": ["up"]},
+}
+
+
+def warm_up(resident: Resident, *, files: InputFiles, runs: int = 1, batch_size: int = 1) -> None:
+    """Run the inputs that the version names in its option `warm_up`, each `runs` times, as a batch of copies.
+
+    Where it names none, and a batch has more than one, they are its type's. What fails is logged, no more.
+    """
+    plain = _PLAIN_INPUTS.get(resident.info.name) if batch_size > 1 else None
+    inputs = resident.spec.options.get("warm_up") or ([plain] if plain else [])
+    for value in [value for value in inputs for _ in range(runs)]:
         started = time.monotonic()
         try:
-            result = _run(resident, value, files)
+            result = _run(resident, value, files, batch_size)
         except DeviceLost:
             raise
         except Exception as error:
@@ -30,15 +44,16 @@ def warm_up(resident: Resident, *, files: InputFiles) -> None:
             logger.info("warmed up %s in %.1f s", resident.spec.model, time.monotonic() - started)
 
 
-def _run(resident: Resident, value: Any, files: InputFiles) -> Any:
-    """The output of one input, alone in a session."""
-    validated = resident.model.parse(value)
-    for loading in files.load([("warm-up", validated)]):
+def _run(resident: Resident, value: Any, files: InputFiles, batch_size: int) -> Any:
+    """The output of one of an input's copies, which are alone in a session: as many as the version takes."""
+    copies = [f"warm-up {number}" for number in range(min(batch_size, resident.max_batch))]
+    validated = [resident.model.parse(value) for _ in copies]
+    for loading in files.load(zip(copies, validated, strict=True)):
         loading.wait()
-    prepared = resident.model.prepare(validated)
     session = resident.model.session()
-    session.add("warm-up", prepared)
+    for name, one in zip(copies, validated, strict=True):
+        session.add(name, resident.model.prepare(one))
     results: dict[str, Any] = {}
     while len(session):
         results |= session.step()
-    return results["warm-up"]
+    return results[copies[0]]

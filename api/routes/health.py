@@ -14,10 +14,16 @@ from api.services import health
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health")
-async def live() -> dict[Literal["status"], Literal["ok"]]:
-    """The process answers. Touches nothing else, and has no limit: a monitor must always get through."""
-    return {"status": "ok"}
+@router.get("/health", response_model=dict[Literal["status"], Literal["ok", "starting"]])
+async def live(request: Request) -> JSONResponse:
+    """The process lives: 503 until it has been ready once, from then on 200 whatever else is away.
+
+    It has no limit: a monitor must always get through. Once ready, it touches nothing else.
+    """
+    gateway = gateway_of(request)
+    if await gateway.startup.is_over(gateway):
+        return JSONResponse({"status": "ok"})
+    return JSONResponse({"status": "starting"}, status.HTTP_503_SERVICE_UNAVAILABLE, {"Retry-After": "1"})
 
 
 @router.get("/ready", response_model=dict[str, Any])

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from api.access import Visitor
 from api.errors import Forbidden, Unauthorized
 from api.gateway import gateway_of
+from db.errors import NotFound
 
 router = APIRouter(tags=["health"])
 
@@ -15,6 +16,8 @@ router = APIRouter(tags=["health"])
 async def read(request: Request, visitor: Visitor) -> Response:
     """What lanes and queues tell Prometheus: for administrators, or for everybody by METRICS_PUBLIC."""
     gateway = gateway_of(request)
+    if not gateway.settings.enable_metrics:
+        raise NotFound("this server tells no metrics")
     if not gateway.settings.metrics_public:
         if visitor is None:
             raise Unauthorized("a token is needed: Authorization: Bearer <token>")

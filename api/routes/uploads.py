@@ -59,7 +59,7 @@ async def create(request: Request) -> Response:
     form = request.form(max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=settings.body_limit_bytes)
     async with form as parts:
         body = await _json_of(request, parts)
-        uploads = await _uploads_of(parts, settings.max_input_bytes)
+        uploads = await _uploads_of(parts, settings.media_limits.most_bytes)
     return await created(request, principal, body, uploads)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
+LOOK_SECONDS = 0.2
 
 T = TypeVar("T")
 
@@ -56,6 +58,25 @@ class Readiness:
             "limits": self.limits,
         }
         return {"status": self.status, "checks": checks}
+
+
+class Startup:
+    """Whether the gateway has been ready once. Who asks before that shares one look at a time with others."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+        self._looking: asyncio.Task[Readiness] | None = None
+        self._look_at = 0.0
+
+    async def is_over(self, gateway: Gateway) -> bool:
+        """Looks into the servers until all is there once, and never again."""
+        if not self._is_over:
+            if self._looking is None or (self._looking.done() and time.monotonic() >= self._look_at):
+                self._look_at = time.monotonic() + LOOK_SECONDS
+                self._looking = asyncio.create_task(readiness(gateway), name="startup")
+            # Who goes away must not end the look for the others.
+            self._is_over = (await asyncio.shield(self._looking)).is_ready
+        return self._is_over
 
 
 async def readiness(gateway: Gateway) -> Readiness:

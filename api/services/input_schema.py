@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import jsonschema_rs
@@ -222,7 +223,7 @@ class InputValidator:
 
     def _by_schema(self, values: dict[str, Any]) -> list[FieldError]:
         errors: list[FieldError] = []
-        for error in self._validator.iter_errors(values):
+        for error in chain.from_iterable(map(_nearest, self._validator.iter_errors(values))):
             field = _name(error.instance_path)
             if isinstance(error.kind, Kind.Required):
                 errors.append((f"{field}.{error.kind.property}", "is required"))
@@ -246,6 +247,15 @@ def _by_type(error: ValidationError) -> list[FieldError]:
 
 def _name(path: list[str | int] | tuple[str | int, ...]) -> str:
     return ".".join(["input", *(str(part) for part in path)])
+
+
+def _nearest(error: jsonschema_rs.ValidationError) -> list[jsonschema_rs.ValidationError]:
+    """What is wrong by the alternative whose types the value has; the error itself where there is none."""
+    if isinstance(error.kind, Kind.AnyOf | Kind.OneOfNotValid):
+        for alternative in error.kind.context:
+            if not any(isinstance(one.kind, Kind.Type) for one in alternative):
+                return list(chain.from_iterable(map(_nearest, alternative)))
+    return [error]
 
 
 def _sentence(error: jsonschema_rs.ValidationError) -> str:

@@ -32,7 +32,7 @@ from db.blobs import (
 from db.ids import ID_LENGTH
 from db.repositories import files
 from db.repositories.transactions import read
-from model_types.media import InputFile, UnusableFile
+from model_types.media import InputFile, MediaLimits, UnusableFile
 from model_types.media.content import check
 from model_types.media.fields import FieldPath
 from model_types.media.limits import check_size
@@ -169,28 +169,29 @@ class InputFiles:
     ) -> Blob | None:
         """What of a file is to be stored: nothing where it is small or elsewhere. Raises `UnusableFile`."""
         upload = uploads.get(file.reference)
-        data = upload.data if upload else self._kept(file.reference, owned)
+        limits = self._limits.of(file.kind)
+        data = upload.data if upload else self._kept(file.reference, owned, limits)
         is_small = False
         if data is None:
-            parsed = parse_reference(file.reference, self._limits)
+            parsed = parse_reference(file.reference, limits)
             if isinstance(parsed, Remote):
                 self._check_remote(parsed.url)
                 return None
             data = parsed.data
             is_small = len(data) <= self._settings.inline_input_bytes
-        media_type = check(data, file.kind, self._limits)
+        media_type = check(data, file.kind, limits)
         return None if is_small else Blob(with_extension(name, media_type), data)
 
-    def _kept(self, reference: str, owned: Set[str]) -> bytes | None:
+    def _kept(self, reference: str, owned: Set[str], limits: MediaLimits) -> bytes | None:
         """What lies at a URL of this installation; None for any other reference. Raises `UnusableFile`."""
         if not reference[:8].lower().startswith(("http://", "https://")):
             return None
         if uploaded := _FILE_URL.fullmatch(reference):
             if uploaded[1] not in owned:
                 raise UnusableFile("is not a file of yours that is kept here: it may have expired")
-            return self._read(folder_of("files", uploaded[1]))
+            return self._read(folder_of("files", uploaded[1]), limits)
         key = self._signed_key(reference)
-        return None if key is None else self._read(key)
+        return None if key is None else self._read(key, limits)
 
     def _signed_key(self, url: str) -> str | None:
         """The key in a signed URL of a prediction's file. Raises `UnusableFile` for one that has expired."""
@@ -207,9 +208,9 @@ class InputFiles:
             raise UnusableFile("is a URL that has expired: get the prediction again, which shows a new one")
         return key
 
-    def _read(self, key: str) -> bytes:
+    def _read(self, key: str, limits: MediaLimits) -> bytes:
         try:
-            check_size(self._blobs.size_bytes(key), self._limits)
+            check_size(self._blobs.size_bytes(key), limits)
             return self._blobs.read(key)
         except BlobNotFound:
             raise UnusableFile("is not kept here any more") from None

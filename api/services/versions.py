@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from api.cache import TimedCache
 from api.credentials import Principal
 from api.errors import Unavailable
+from api.services.input_caps import UNCAPPED, InputCaps
 from api.services.input_schema import InputValidator
 from db.errors import NotFound
 from db.ids import ID_LENGTH
@@ -63,8 +64,9 @@ def viewer(principal: Principal | None) -> Viewer:
 class Versions:
     """Finds versions. What is asked for often costs no look into the database."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, caps: InputCaps = UNCAPPED) -> None:
         self._engine = engine
+        self._caps = caps
         self._resolved: TimedCache[str, ResolvedVersion] = TimedCache(
             seconds=CACHE_SECONDS, max_entries=MAX_CACHED
         )
@@ -101,7 +103,9 @@ class Versions:
             info = registry.get(version.model_type)
         except registry.UnknownModelType as error:
             raise Unavailable(f"{reference} cannot be served here: {error}") from None
-        validator = self._validators.get(version.id) or InputValidator(version.input_schema, info)
+        validator = self._validators.get(version.id)
+        if validator is None:
+            validator = InputValidator(self._caps.narrowed(version.input_schema, info), info)
         self._validators[version.id] = validator
         self._validators.move_to_end(version.id)
         if len(self._validators) > MAX_VALIDATORS:

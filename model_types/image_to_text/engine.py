@@ -66,7 +66,11 @@ class ImageToText(ModelType):
 
     def prepare(self, value: Any) -> Row:
         """Scale the images and tokenise the prompt. `ValueError` where the model cannot take them."""
-        row: Row = self._family.row(Input.model_validate(value))
+        request = Input.model_validate(value)
+        longest = self._option("max_new_tokens", request.max_new_tokens)
+        if longest < request.max_new_tokens:
+            request = request.model_copy(update={"max_new_tokens": longest})
+        row: Row = self._family.row(request)
         return row
 
     def predict(self, batch: Sequence[Row]) -> Sequence[str | Failure]:

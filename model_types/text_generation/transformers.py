@@ -106,6 +106,9 @@ class Transformers(ModelType):
 
     def _new_tokens(self, request: Input, prompt_tokens: int) -> int:
         """How many tokens it may write; `ValueError` where that is none, or more than the model can hold."""
+        longest = self._option("max_prompt_tokens", prompt_tokens)
+        if prompt_tokens > longest:
+            raise ValueError(f"the prompt has {prompt_tokens} tokens; this server takes {longest} at most")
         room = None if self._context_tokens is None else self._context_tokens - prompt_tokens
         if room is not None and room < max(1, request.max_new_tokens or 0):
             asked = f" and max_new_tokens {request.max_new_tokens}" if request.max_new_tokens else ""
@@ -121,5 +124,6 @@ class Transformers(ModelType):
                     f"{request.max_length} to write"
                 )
         else:
-            wanted = request.max_new_tokens or DEFAULT_NEW_TOKENS
+            wanted = request.max_new_tokens or self._option("default_new_tokens", DEFAULT_NEW_TOKENS)
+        wanted = min(wanted, self._option("max_new_tokens", wanted))
         return wanted if room is None else min(wanted, room)

@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from api.gateway import Gateway
+from api.services.health import LOOK_SECONDS, Readiness, readiness
 from cli.postgres import EmbeddedPostgres
 from tests.api.conftest import Serve, Served
 
@@ -23,10 +25,53 @@ async def ready(served: Served) -> tuple[int, dict[str, Any]]:
     return response.status_code, response.json()
 
 
-async def test_health_answers_whatever_else_is_down(serve: Serve) -> None:
+async def health(served: Served) -> tuple[int, str]:
+    response = await served.http.get("/health")
+    return response.status_code, response.json()["status"]
+
+
+async def until_healthy(served: Served) -> None:
+    async with asyncio.timeout(10):
+        while (await health(served))[0] != 200:  # noqa: ASYNC110 - it is asked, as a monitor asks
+            await asyncio.sleep(0.02)
+
+
+async def test_it_counts_as_starting_until_it_has_its_database(serve: Serve) -> None:
     async with serve(database=NOBODY_LISTENS, redis="redis://127.0.0.1:9/0") as served:
-        response = await served.http.get("/health")
-        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+        assert await health(served) == (503, "starting")
+
+
+async def test_it_is_starting_until_models_can_run_and_lives_on_when_they_cannot(
+    served: Served, database_url: str
+) -> None:
+    created = await served.http.post("/v1/models", json=ECHO, headers=await served.admin())
+    assert created.status_code == 201
+    assert await health(served) == (503, "starting")
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute(
+            "INSERT INTO lanes (id, worker, slot, host, pid, pools) VALUES ('a', 'w', 0, 'h', 1, '{echo}')"
+        )
+        await until_healthy(served)
+        database.execute("DELETE FROM lanes")
+    assert (await ready(served))[0] == 503
+    await asyncio.sleep(LOOK_SECONDS)
+    assert await health(served) == (200, "ok")
+
+
+async def test_many_who_ask_while_it_starts_share_a_look(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    async def counted(gateway: Gateway) -> Readiness:
+        nonlocal looks
+        looks += 1
+        return await readiness(gateway)
+
+    monkeypatch.setattr("api.services.health.readiness", counted)
+    async with serve(database=NOBODY_LISTENS) as served:
+        assert set(await asyncio.gather(*(health(served) for _ in range(20)))) == {(503, "starting")}
+    assert looks == 1
 
 
 async def test_a_new_installation_is_ready(served: Served) -> None:

@@ -46,7 +46,7 @@ async def admitted_form(request: Request, form_type: type[F]) -> tuple[Principal
         file = parts.get(FILE)
         if not isinstance(file, UploadFile):
             raise Invalid([(FILE, "is required, as a file: a part with a filename")])
-        max_bytes = gateway_of(request).settings.max_input_bytes
+        max_bytes = gateway_of(request).settings.media_limits.of("audio").bytes
         if (file.size or 0) > max_bytes:
             raise FileTooLarge(max_bytes)
         try:

@@ -20,8 +20,8 @@ async def default_model(
     `field` is what the request would name its model by. Raises `Invalid` where that is needed.
     """
     gateway = gateway_of(request)
-    if gateway.settings.default_chat_model is not None:
-        return gateway.settings.default_chat_model
+    if gateway.settings.default_chat_version is not None:
+        return gateway.settings.default_chat_version
     found = [
         model
         for model_type in model_types
