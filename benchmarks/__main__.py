@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import accept, echo, growth, sentences, streaming, switching, table, text, vision
+from benchmarks import accept, backfill, echo, growth, sentences, streaming, switching, table, text, vision
 from benchmarks.servers import Servers
 from benchmarks.sizes import QUICK, Sizes
 from benchmarks.table import Row
@@ -23,6 +23,7 @@ BENCHMARKS: Mapping[str, Callable[[Servers, Sizes], Iterator[Row]]] = {
     "vision": vision.measure,
     "embeddings": sentences.measure,
     "switching": switching.measure,
+    "backfill": backfill.measure,
     "growth": growth.measure,
 }
 

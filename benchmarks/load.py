@@ -2,6 +2,7 @@
 
 It parses no more than the status line and Content-Length, so that it costs a fraction of what any server
 costs. Closed loop: each connection has one request under way and sends the next when the answer is there.
+Open loop: requests go out at the times that were set for them, whatever has been answered.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ _GRACE_SECONDS = 120.0
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send: `requests` in turn over `connections`, `total` in all or for `seconds`."""
+    """What to send: `requests` in turn over `connections`, `total` in all or for `seconds`.
+
+    With `arrivals` one goes out at each of these times, ascending, in seconds from the start; latencies count
+    from them.
+    """
 
     port: int
     requests: Sequence[bytes]
@@ -31,6 +36,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     total: int | None = None
     seconds: float | None = None
+    arrivals: Sequence[float] | None = None
     keep_bodies: bool = False
 
 
@@ -105,21 +111,26 @@ class _Run:
     def __init__(self, load: Load) -> None:
         self._load = load
         self._sent = 0
+        self._start = 0.0
         self._end = float("inf")
+        self._total = load.total if load.arrivals is None else len(load.arrivals)
         self.statuses: Counter[int] = Counter()
         self.latencies_ms: list[float] = []
         self.bodies: dict[int, bytes] = {}
 
     def start(self) -> None:
+        self._start = time.monotonic()
         if self._load.seconds is not None:
-            self._end = time.monotonic() + self._load.seconds
+            self._end = self._start + self._load.seconds
 
-    def next(self, now: float) -> tuple[int, bytes] | None:
-        """The next request and its number; None when there is no more to send."""
-        if now >= self._end or self._sent == self._load.total:
+    def next(self, now: float) -> tuple[int, float, bytes] | None:
+        """The next request, its number and when it is to go out; None when there is no more to send."""
+        if now >= self._end or self._sent == self._total:
             return None
         number, self._sent = self._sent, self._sent + 1
-        return number, self._load.requests[number % len(self._load.requests)]
+        arrivals = self._load.arrivals
+        due = now if arrivals is None else self._start + arrivals[number]
+        return number, due, self._load.requests[number % len(self._load.requests)]
 
     def note(self, number: int, status: int, milliseconds: float, body: bytes) -> None:
         self.statuses[status] += 1
@@ -142,14 +153,18 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by conduct, not by descent
 
     def send_next(self) -> None:
-        self._sent_at = time.monotonic()
-        following = self._run.next(self._sent_at)
+        now = time.monotonic()
+        following = self._run.next(now)
         if following is None:
             self.done.set_result(None)
             self._transport.close()
             return
-        self._number, request_bytes = following
-        self._transport.write(request_bytes)
+        self._number, self._sent_at, request_bytes = following
+        if self._sent_at > now:
+            delay = self._sent_at - now
+            asyncio.get_running_loop().call_later(delay, self._transport.write, request_bytes)
+        else:
+            self._transport.write(request_bytes)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

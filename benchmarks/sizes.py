@@ -27,6 +27,9 @@ class Sizes:
     # Short rounds and many: what a commit costs changes from second to second on a shared disk.
     growth_rounds: int = 25
     growth_requests: int = 60
+    backfill_rounds: int = 3
+    backfill_seconds: float = 30.0
+    backfill_lines: int = 10_000
 
 
 QUICK = Sizes(
@@ -47,4 +50,7 @@ QUICK = Sizes(
     waiting_rows=200,
     growth_rounds=1,
     growth_requests=10,
+    backfill_rounds=1,
+    backfill_seconds=2.0,
+    backfill_lines=200,
 )

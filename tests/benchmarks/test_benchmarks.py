@@ -27,6 +27,7 @@ ROWS = {
     "embeddings": ["embeddings, c=64", "embeddings, backlog of 24", "embeddings, c=1"],
     "vision": ["classification, 32 clients", "object detection, 32 clients"],
     "switching": ["switching, two models in turn, c=16"],
+    "backfill": ["backfill, clients that wait, p95", "backfill, lines beside them"],
     "growth": ["growth, submit, p50", "growth, claim, p50", "growth, status, p50"],
 }
 WITHOUT_BASE = {name for name in ROWS["echo"] if "c=64" not in name} | {

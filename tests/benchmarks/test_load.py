@@ -54,6 +54,14 @@ def get(path: str) -> bytes:
     return request("GET", path)
 
 
+def test_an_open_loop_sends_when_it_is_time_whatever_has_been_answered(server: Server) -> None:
+    load = Load(port=server.port, requests=[get("/200/a")], connections=2, arrivals=[0.0, 0.3, 0.3, 0.6])
+    answers = apply(load, expect=200)
+    assert len(answers.latencies_ms) == 4
+    assert 0.6 <= answers.elapsed_seconds < 5
+    assert max(answers.latencies_ms) < 250
+
+
 def test_bodies_come_in_the_order_of_the_requests_and_every_answer_is_timed(server: Server) -> None:
     names = [f"request-{number}" for number in range(20)]
     load = Load(
