@@ -96,8 +96,14 @@ _UNDER_WAY = text(
         SELECT status, completed_at FROM predictions WHERE id = asked.id LIMIT 1
     ) p ON true
     WHERE l.batch_id = :id AND l.state = 'running'
-    GROUP BY l.batch_id, l.line ORDER BY l.line
+    GROUP BY l.batch_id, l.line
+    HAVING :all OR NOT bool_and(p.status IS NOT NULL AND p.completed_at IS NULL)
+    ORDER BY l.line
     """
+)
+_RUNNING = text(
+    "SELECT coalesce(sum(cardinality(prediction_ids)), 0) FROM batch_lines"
+    " WHERE batch_id = :id AND state = 'running'"
 )
 _SETTLE = text(
     """
@@ -184,11 +190,18 @@ class Claim:
             await self._fence(session)
             await session.execute(insert(BatchLine), [{"batch_id": self.batch.id} | one for one in lines])
 
-    async def under_way(self) -> list[UnderWay]:
-        """The lines that are running, in their order."""
+    async def count_running(self) -> int:
+        """How many predictions the lines have that are running."""
+        return await read(self.engine, lambda session: self._count_running(session))
+
+    async def _count_running(self, session: AsyncSession) -> int:
+        return int(await session.scalar(_RUNNING, {"id": self.batch.id}) or 0)
+
+    async def under_way(self, *, all: bool = False) -> list[UnderWay]:
+        """The lines that are running, in their order; those with nothing to do for them only with `all`."""
 
         async def look(session: AsyncSession) -> list[UnderWay]:
-            rows = await session.execute(_UNDER_WAY, {"id": self.batch.id})
+            rows = await session.execute(_UNDER_WAY, {"id": self.batch.id, "all": all})
             return [
                 UnderWay(
                     Span(row.line, row.start, row.size, row.prediction_ids),

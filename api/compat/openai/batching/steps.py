@@ -20,7 +20,7 @@ from db.repositories.batches import Claim, Settled, Span
 from db.tables import BatchLine, File
 
 # Between two steps: of a batch that goes on, and of one whose predictions have not moved.
-BUSY_SECONDS, STILL_SECONDS = 0.1, 0.5
+BUSY_SECONDS, STILL_SECONDS = 0.2, 0.5
 # A file of nothing but mistakes is to leave a batch that can still be shown.
 MAX_ERRORS = 10_000
 _STORED_AT_ONCE = 500
@@ -90,12 +90,12 @@ class Step:
         await claim.settle(
             [Settled(line.span.line, "completed" if line.has_succeeded else "failed") for line in ended]
         )
-        running = [line for line in under_way if not line.has_ended]
-        await self._cancel([line.span for line in running if line.has_failed])
-        missing = [line.span for line in running if not line.is_there and not line.has_failed]
-        room = self.gateway.settings.batch_queue_rows - sum(len(line.span.prediction_ids) for line in running)
+        await self._cancel([line.span for line in under_way if line.has_failed and not line.has_ended])
+        missing = [line.span for line in under_way if not line.is_there]
+        running = await claim.count_running()
+        room = self.gateway.settings.batch_queue_rows - running
         fresh = await claim.take_lines(room) if room > 0 else []
-        if not under_way and not fresh:
+        if not running and not fresh:
             await claim.move("finalizing")
             return 0.0
         await feed(self.gateway, self.owner, claim, self._key, [*missing, *fresh])
@@ -103,7 +103,8 @@ class Step:
 
     async def _call_off(self) -> None:
         """Cancel what has not ended."""
-        await self._cancel([line.span for line in await self.claim.under_way() if not line.has_ended])
+        running = await self.claim.under_way(all=True)
+        await self._cancel([line.span for line in running if not line.has_ended])
 
     async def _cancel(self, spans: Sequence[Span]) -> None:
         for span in spans:
