@@ -44,10 +44,6 @@ async def guest(request: Request, _: _Documented) -> Principal:
     return await admit(request, RouteClass.READ)
 
 
-async def asking_guest(request: Request, _: _Documented) -> Principal:
-    return await admit(request, RouteClass.CREATE)
-
-
 async def holder(request: Request) -> None:
     await limit(request, None, RouteClass.READ)
 
@@ -66,8 +62,6 @@ Visitor = Annotated[Principal | None, Depends(visitor)]
 """Anybody who reads; None without credentials."""
 Guest = Annotated[Principal, Depends(guest)]
 """Who reads by the API of another server: by ALLOW_ANONYMOUS, also who has no token."""
-AskingGuest = Annotated[Principal, Depends(asking_guest)]
-"""Who asks for predictions by the API of another server: by ALLOW_ANONYMOUS, also who has no token."""
 Stranger = Annotated[None, Depends(stranger)]
 """Somebody who wants to enter, known by address only."""
 Holder = Annotated[None, Depends(holder)]

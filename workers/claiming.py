@@ -231,21 +231,24 @@ class Claims:
         """Claim up to what fits. Before a session begins, others may arrive for as long as it is worth it.
 
         That is while they do arrive, up to a small part of what a step takes: missing the step would cost
-        them all of it. A version may ask to `linger` whether or not anybody arrives, for so many seconds.
+        them all of it. A version may ask to `linger` whether or not anybody arrives, for so many seconds or
+        until the batch is full.
         """
         limit = min(limit, resident.max_batch)
         claim = self._claim(pool, resident, limit)
         leases, more = list(claim.leases), claim.more
         if joining or not leases or leases[0].losses:
             return claim
-        pause = max(linger, resident.usual_step_seconds * ARRIVAL_SHARE / ARRIVAL_LOOKS)
-        looks = 1 if linger > 0 else ARRIVAL_LOOKS
+        lingers = linger > 0
+        # In a short window there is no time for as many looks.
+        looks = min(ARRIVAL_LOOKS, max(1, int(linger / MIN_PAUSE_SECONDS))) if lingers else ARRIVAL_LOOKS
+        pause = max(linger, resident.usual_step_seconds * ARRIVAL_SHARE) / looks
         while looks and not more and len(leases) < limit and pause >= MIN_PAUSE_SECONDS:
             time.sleep(pause)
             looks -= 1
             claim = self._claim(pool, resident, limit - len(leases))
             leases, more = [*leases, *claim.leases], claim.more
-            if not claim.leases:
+            if not claim.leases and not lingers:
                 break
         return Claim(leases, more)
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 # Engines warm up with a batch of one by themselves; these make it a batch of any size.
-_PLAIN_INPUTS: Mapping[str, dict[str, Any]] = {
+PLAIN_INPUTS: Mapping[str, dict[str, Any]] = {
     "text-generation": {"prompt": "warm up", "max_new_tokens": 2},
     "embeddings": {"text": "warm up"},
     "rerank": {"query": "warm", "documents": ["up"]},
@@ -28,7 +28,7 @@ def warm_up(resident: Resident, *, files: InputFiles, runs: int = 1, batch_size:
 
     Where it names none, and a batch has more than one, they are its type's. What fails is logged, no more.
     """
-    plain = _PLAIN_INPUTS.get(resident.info.name) if batch_size > 1 else None
+    plain = PLAIN_INPUTS.get(resident.info.name) if batch_size > 1 else None
     inputs = resident.spec.options.get("warm_up") or ([plain] if plain else [])
     for value in [value for value in inputs for _ in range(runs)]:
         started = time.monotonic()

@@ -186,6 +186,23 @@ def test_ones_own_catalog_adds_to_the_shipped_one_and_goes_before_it(
         catalog(data)
 
 
+def test_a_model_by_its_id_is_registered_at_the_revision_that_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = DataDirectory(tmp_path / "data")
+    data.create()
+    monkeypatch.setenv("MODEL_ID", "vikhyatk/moondream2")
+    [entry] = selected(data)
+    assert (entry.name, entry.version) == ("vikhyatk/moondream2", "1.0.0")
+    monkeypatch.setenv("REVISION", "2025-01-09")
+    monkeypatch.setenv("MODELS", "gpt2")
+    bodies = {entry.name: entry.registration() for entry in selected(data)}
+    pinned, other = bodies["vikhyatk/moondream2"], bodies["openai-community/gpt2"]
+    assert (pinned["revision"], pinned["version"]) == ("2025-01-09", "2025-01-09")
+    assert (other.get("revision"), other["version"]) == (None, "1.0.0")
+
+
 def test_names_and_paths_in_config_model_config_json_are_models_of_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -181,6 +181,38 @@ def test_a_remote_file_that_is_too_large_is_not_read_to_its_end(
         load(files, image=here.url)
 
 
+def test_audio_and_images_from_elsewhere_have_limits_of_their_own(
+    open_files: Callable[..., InputFiles],
+) -> None:
+    files = open_files(
+        allow_remote_images=True,
+        input_allow_cidrs="127.0.0.0/8",
+        max_remote_image_bytes=1024,
+        max_audio_bytes=2048,
+        max_input_bytes=4096,
+    )
+    padded = PNG + bytes(3000 - len(PNG))
+    with receiver(serve(padded)) as here, pytest.raises(UnusableFile, match="larger than 1 KiB"):
+        load(files, image=here.url)
+    assert content(load(files, image=data_uri(padded)).image).size == (40, 20)
+    with pytest.raises(UnusableFile, match=r"input\.audio is larger than 2 KiB"):
+        load(files, audio=data_uri(recorded(tone(0.1))))
+
+
+def test_fetching_takes_no_longer_than_its_setting(open_files: Callable[..., InputFiles]) -> None:
+    released = threading.Event()
+
+    def respond(handler: BaseHTTPRequestHandler, number: int) -> None:
+        released.wait(10)
+        handler.send_error(503)
+
+    files = open_files(allow_remote_images=True, input_allow_cidrs="127.0.0.0/8", remote_image_timeout=0.2)
+    with receiver(respond) as here:
+        with pytest.raises(UnusableFile, match="did not answer in time"):
+            load(files, image=here.url)
+        released.set()
+
+
 def test_a_store_that_is_away_is_not_the_inputs_fault(tmp_path: Path) -> None:
     blocked = tmp_path / "blobs"
     blocked.write_text("a file where the store's directory should be")

@@ -38,6 +38,7 @@ from workers.inputs import InputFiles
 from workers.metrics import Metrics
 from workers.residency import Residency
 from workers.runner import Runner
+from workers.tuning import TuningSettings
 from workers.warming import warm_up
 
 POOL = "recording"
@@ -149,10 +150,11 @@ class Workshop:
         affinity_seconds: float = 60.0,
         batch_pass_seconds: float = 0.05,
         batch_hold_off_seconds: float = 0.0,
+        tuning: dict[str, Any] | None = None,
         blob_store: Path,
         **versions: dict[str, Any],
     ) -> None:
-        """`versions` are their options by id; without any there is one, `v`."""
+        """`versions` are their options by id; without any there is one, `v`. `tuning` are settings."""
         self.name = new_id()
         self.journal = JOURNALS[self.name] = Journal()
         self.versions = {
@@ -170,11 +172,16 @@ class Workshop:
         self.finisher = Finisher(self.leases, self.blobs, Announcer(self.client, self.bells).ended, observers)
         files = InputFiles(InputSettings(_env_file=None), self.blobs)
         self.told: list[tuple[str, str | None]] = []
+        tuned = TuningSettings(**tuning or {}, _env_file=None)
         self.residency = Residency(
             self.versions.get,
             budget_bytes=budget_bytes,
             device=lambda: "cpu",
-            warm_up=partial(warm_up, files=files),
+            batching=tuned.batching,
+            warm_up_runs=tuned.warm_up_runs,
+            warm_up=partial(
+                warm_up, files=files, runs=tuned.warm_up_runs, batch_size=tuned.warmup_batch_size
+            ),
             tell=lambda version_id, reason: self.told.append((version_id, reason)),
         )
         self.runner = Runner(
