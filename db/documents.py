@@ -83,14 +83,14 @@ def prediction_document(
     """The JSON object for clients. Times are ISO 8601 in UTC.
 
     `metrics` are times in seconds, without `predict_time` where no lane had begun, and what the model has
-    measured. Its own files are there by their URLs. `base_url` has no slash at its end. `model` is the
-    model's id once the model is deleted, since clients expect a word.
+    measured. Its own files are there by their URLs. `base_url` has no slash at its end. `model` and
+    `model_id` are the model's name; once it is deleted a word without meaning, since clients expect one.
     """
     here = f"{base_url}/v1/predictions/{record.id}"
     return {
         "id": record.id,
         "status": record.status,
-        "model_id": record.model_id,
+        "model_id": record.model or record.model_id,
         "model": record.model or record.model_id,
         "version": record.version_id,
         "input": blob_urls.rendered(record.input, "inputs", record.id, base_url=base_url),

@@ -137,11 +137,13 @@ class Session(Protocol):
 class ModelType(ABC):
     """An engine of one model type: loads a version and turns batches of inputs into outputs.
 
-    `load` sets `spec`; the registry sets `info`.
+    `load` sets `spec`; the registry sets `info`. `dimensions` is how many numbers its vectors have, once
+    it is loaded, where it gives vectors.
     """
 
     spec: VersionSpec
     info: TypeInfo
+    dimensions: int | None = None
 
     @abstractmethod
     def load(self, version: VersionSpec, device: str) -> None:
@@ -247,8 +249,9 @@ class TypeInfo:
     """A model type as the gateway sees it: its schema and limits, without its libraries.
 
     `engines` maps an engine's name to "module:Class", imported only in a lane.
-    `cost` says what an input takes of a session's budget, in the type's own unit. With `own_schemas` there is
-    no input schema that all versions share, so each is registered with its own.
+    `cost` says what an input takes of a session's budget, in the type's own unit. `takes` and `gives` are the
+    kinds of what goes in and comes out, such as "text"; empty where each version has its own. With
+    `own_schemas` there is no input schema that all versions share, so each is registered with its own.
     `chunks` says how output comes while a prediction runs: as pieces of a text, as the items of a list, or
     (None) at the end only. Where the text that comes in pieces is not all of the output, `text_field` is the
     field that has it.
@@ -268,6 +271,8 @@ class TypeInfo:
     own_schemas: bool = False
     chunks: Literal["text", "items"] | None = None
     text_field: str | None = None
+    takes: Sequence[str] = ()
+    gives: Sequence[str] = ()
 
     @property
     def gives_text(self) -> bool:

@@ -28,7 +28,11 @@ MAX_QUERY_LENGTH = 1000
 SearchQuery = Annotated[str | None, Query(max_length=MAX_QUERY_LENGTH, description="Words to search for.")]
 
 
-def _id(row: wire.Model | wire.Version) -> str:
+def _row_id(found: FoundModel) -> str:
+    return found[0].id
+
+
+def _id(row: wire.Version) -> str:
     return row.id
 
 
@@ -101,8 +105,8 @@ async def browse(
         sort=sort_by,
         ascending=sort_direction == "asc",
     )
-    results = await documents(request, rows)
-    return _both_ways(page(request, results, limit=limit, cursor=cursor, key=_id))
+    found = page(request, rows, limit=limit, cursor=cursor, key=_row_id)
+    return _both_ways({**found, "results": await documents(request, found["results"])})
 
 
 @router.api_route("", methods=["QUERY"], response_model=wire.ModelPage, include_in_schema=False)

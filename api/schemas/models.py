@@ -13,6 +13,7 @@ from api.urls import absolute
 from db.repositories.models import FoundModel
 from db.repositories.residency import Residency
 from db.tables import ModelVersion
+from model_types import registry
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Visibility = Literal["public", "private"]
@@ -119,6 +120,22 @@ class State(BaseModel):
         return cls(status=status, lanes=residency.lanes, reason=reason)
 
 
+class Modalities(BaseModel):
+    """The kinds of what goes in and comes out: text, image, audio, embedding, score, label, box."""
+
+    input: list[str]
+    output: list[str]
+
+    @classmethod
+    def of(cls, version: ModelVersion | None) -> Self | None:
+        """None where they are not known before a version's own schema is read."""
+        try:
+            info = registry.get(version.model_type if version else "")
+        except registry.UnknownModelType:
+            return None
+        return cls(input=list(info.takes), output=list(info.gives)) if info.takes else None
+
+
 class Version(BaseModel):
     """An immutable snapshot of a model, and whether it is in memory."""
 
@@ -131,6 +148,7 @@ class Version(BaseModel):
     hardware: str
     input_schema: dict[str, Any]
     options: dict[str, Any]
+    dimensions: int | None = Field(description="How many numbers its vectors have, once it was loaded.")
     cog_version: str = Field(description="Whose dialect the next one is.")
     openapi_schema: dict[str, Any] = Field(description="Input and output, as Replicate's clients expect it.")
     created_at: Moment
@@ -148,6 +166,7 @@ class Version(BaseModel):
             hardware=row.hardware,
             input_schema=row.input_schema,
             options=row.options,
+            dimensions=row.dimensions,
             cog_version=openapi_schema.COG_VERSION,
             openapi_schema=openapi_schema.of_version(row),
             created_at=row.created_at,
@@ -158,7 +177,7 @@ class Version(BaseModel):
 class Model(BaseModel):
     """A model, and what it runs: its latest version, whose fields are null where there is none yet."""
 
-    id: str
+    id: str = Field(description="owner/name")
     url: str
     owner: str
     name: str
@@ -179,6 +198,8 @@ class Model(BaseModel):
     hardware: str | None
     input_schema: dict[str, Any] | None
     options: dict[str, Any] | None
+    dimensions: int | None = Field(description="How many numbers its vectors have, once it was loaded.")
+    modalities: Modalities | None
     state: State | None
     latest_version: Version | None
     created_at: Moment
@@ -199,7 +220,7 @@ class Model(BaseModel):
         model, row = found
         latest = Version.of(row, residency) if row and residency else None
         return cls(
-            id=model.id,
+            id=f"{model.owner}/{model.name}",
             url=absolute(request, f"/v1/models/{model.owner}/{model.name}"),
             owner=model.owner,
             name=model.name,
@@ -216,6 +237,8 @@ class Model(BaseModel):
             hardware=latest and latest.hardware,
             input_schema=latest and latest.input_schema,
             options=latest and latest.options,
+            dimensions=latest and latest.dimensions,
+            modalities=Modalities.of(row),
             state=latest and latest.state,
             latest_version=latest,
             created_at=model.created_at,
@@ -232,10 +255,12 @@ class NamedModel(BaseModel):
     object: Literal["model"] = "model"
     created: int = Field(description="Seconds since 1970.")
     owned_by: str
+    dimensions: int | None
+    modalities: Modalities | None
 
     @classmethod
     def of(cls, model: Model) -> Self:
-        return cls(id=f"{model.owner}/{model.name}", created=model.created, owned_by=model.owned_by)
+        return cls(**model.model_dump(include=cls.model_fields.keys()))
 
 
 class ModelPage(BaseModel):

@@ -84,8 +84,16 @@ def note_unavailable(engine: Engine, version_id: str, reason: str) -> None:
         connection.execute(_NOTE_UNAVAILABLE, {"version": version_id, "reason": reason})
 
 
-def note_available(engine: Engine, version_id: str) -> None:
-    """Forget why a version could not be loaded: it could."""
-    statement = text("DELETE FROM unavailable_versions WHERE version_id = :version")
+_NOTE_AVAILABLE = text(
+    """
+    WITH forgotten AS (DELETE FROM unavailable_versions WHERE version_id = :version)
+    UPDATE model_versions SET dimensions = :dimensions
+    WHERE id = :version AND dimensions IS DISTINCT FROM :dimensions
+    """
+)
+
+
+def note_available(engine: Engine, version_id: str, *, dimensions: int | None) -> None:
+    """Forget why a version could not be loaded: it could. Its vectors have so many numbers."""
     with engine.connect() as connection:
-        connection.execute(statement, {"version": version_id})
+        connection.execute(_NOTE_AVAILABLE, {"version": version_id, "dimensions": dimensions})

@@ -9,7 +9,7 @@ from db.tables.base import Base, CreatedAt, Id, Json, Key
 
 
 class ModelVersion(Base):
-    """Where the weights lie and how they run. `id` is the SHA-256 of all of it, in hex."""
+    """Where the weights lie and how they run. `id` is the SHA-256 of that, in hex."""
 
     __tablename__ = "model_versions"
 
@@ -26,4 +26,7 @@ class ModelVersion(Base):
         JSON(none_as_null=True), comment="the version's own, where its model type leaves that open"
     )
     options: Mapped[Json]
+    dimensions: Mapped[int | None] = mapped_column(
+        comment="how many numbers its vectors have, as a lane has found when it loaded it"
+    )
     created_at: Mapped[CreatedAt]

@@ -67,6 +67,8 @@ INFO = TypeInfo(
     Output=str | OutputFile,
     engines={"builtin": "model_types.echo.builtin:Echo"},
     default_engine="builtin",
+    takes=("text",),
+    gives=("text",),
     max_batch=64,
     chunks="text",
 )

@@ -15,6 +15,8 @@ INFO = TypeInfo(
         "sentence-transformers": "model_types.embeddings.sentence_transformers:SentenceTransformers",
     },
     default_engine="transformers",
+    takes=("text",),
+    gives=("embedding",),
     cost=cost,
     budget=1 << 20,
     max_batch=256,

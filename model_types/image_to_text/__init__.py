@@ -15,6 +15,8 @@ INFO = TypeInfo(
         "moondream": "model_types.image_to_text.moondream:Moondream",
     },
     default_engine="transformers",
+    takes=("text", "image"),
+    gives=("text",),
     cost=cost,
     budget=65_536,
     max_batch=32,

@@ -15,5 +15,7 @@ INFO = TypeInfo(
         "ultralytics": "model_types.object_detection.ultralytics:Ultralytics",
     },
     default_engine="transformers",
+    takes=("image",),
+    gives=("box",),
     max_batch=64,
 )

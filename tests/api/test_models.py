@@ -11,6 +11,7 @@ from api.credentials import Principal
 from db.errors import NotFound
 from db.repositories.transactions import write
 from model_types import echo
+from tests.api.asking import scalar
 from tests.api.conftest import BASE_URL, Serve, Served
 
 pytestmark = pytest.mark.anyio
@@ -63,8 +64,10 @@ async def test_the_originals_curl_lines_create_list_and_get_a_model(served: Serv
 
     listed = await served.http.get("/v1/models")
     assert listed.json()["results"] == [model]
-    assert (await served.http.get(f"/v1/models/{model['id']}")).json() == model
-    assert (await served.http.get("/v1/models/ROOT/gpt-2")).json() == model
+    assert model["id"] == "root/GPT-2"
+    row_id = await scalar(served, "SELECT id FROM models")
+    for name in (model["id"], "ROOT/gpt-2", "root%2FGPT-2", row_id):
+        assert (await served.http.get(f"/v1/models/{name}")).json() == model
 
 
 async def test_a_version_is_the_digest_of_its_content(served: Served) -> None:
@@ -179,7 +182,8 @@ async def test_only_its_owner_and_administrators_change_a_model(served: Served) 
     admin, ann, bob = await served.admin(), await served.person("ann"), await served.person("bob")
     model = await post(served, admin, **ECHO, owner="ann")
     change = {"description": "new", "links": {"github_url": "https://example.com/x"}}
-    by_id, by_name = f"/v1/models/{model['id']}", "/v1/models/ann/echo"
+    by_name = "/v1/models/ann/echo"
+    by_id = f"/v1/models/{await scalar(served, 'SELECT id FROM models')}"
     assert (await served.http.patch(by_id, json=change, headers=bob)).status_code == 403
     assert (await served.http.patch(by_id, json=change)).status_code == 401
     changed = (await served.http.patch(by_id, json=change, headers=ann)).json()
@@ -197,7 +201,7 @@ async def test_only_its_owner_and_administrators_change_a_model(served: Served) 
 async def test_a_model_is_deleted_when_nothing_waits_for_it(served: Served) -> None:
     admin, ann = await served.admin(), await served.person("ann")
     model = await post(served, admin, **ECHO)
-    url = f"/v1/models/{model['id']}"
+    url = f"/v1/models/{await scalar(served, 'SELECT id FROM models')}"
     version_id = model["latest_version"]["id"]
     async with write(served.gateway.engine) as session:
         await session.execute(
@@ -265,9 +269,10 @@ async def test_a_version_is_found_by_all_its_names(served: Served) -> None:
     first = await post(served, admin, **ECHO)
     second = await post(served, admin, **{**ECHO, "version": "two"})
     old, new = first["latest_version"]["id"], second["latest_version"]["id"]
+    row_id = await scalar(served, "SELECT id FROM models")
     resolve = served.gateway.versions.resolve
     for reference, expected in {
-        first["id"]: new,
+        row_id: new,
         "root/echo": new,
         "Root/ECHO": new,
         "Echo": new,
@@ -278,7 +283,7 @@ async def test_a_version_is_found_by_all_its_names(served: Served) -> None:
         old: old,
     }.items():
         version = await resolve(reference, ADMIN)
-        assert (version.version_id, version.model_id) == (expected, first["id"])
+        assert (version.version_id, version.model_id) == (expected, row_id)
         assert (version.owner, version.name, version.model_type) == ("root", "echo", "echo")
         assert version.info is echo.INFO
         assert await resolve(reference, ADMIN) is version

@@ -138,6 +138,10 @@ OUTPUTS: dict[str, Any] = {
 }
 
 
+def _reason(found: object) -> str | None:
+    return str(found) if isinstance(found, ModelUnavailable) else None
+
+
 class Workshop:
     """One lane's parts, without its pulse; `serve` answers a bell and returns what the journal holds."""
 
@@ -182,7 +186,7 @@ class Workshop:
             warm_up=partial(
                 warm_up, files=files, runs=tuned.warm_up_runs, batch_size=tuned.warmup_batch_size
             ),
-            tell=lambda version_id, reason: self.told.append((version_id, reason)),
+            tell=lambda version_id, found: self.told.append((version_id, _reason(found))),
         )
         self.runner = Runner(
             leases=self.leases,
