@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from api import errors
@@ -49,6 +51,41 @@ from workers.broker import BrokerSettings
 
 log = logging.getLogger(__name__)
 
+_PARTS = (
+    auth,
+    account,
+    users,
+    models,
+    collections,
+    search,
+    deployments,
+    lanes,
+    predictions,
+    streams,
+    uploads,
+    files,
+    blobs,
+    webhooks,
+    trainings,
+    chat,
+    completions,
+    embeddings,
+    rerank,
+    audio,
+    images,
+    moderations,
+    batches,
+    default_chat,
+    inference,
+    tasks,
+    home,
+    health,
+    health_names,
+    metrics,
+    pages,
+    docs,
+)
+
 
 class Application(FastAPI):
     """FastAPI without the layers that it puts around ours: what they do has been done, for every request."""
@@ -59,6 +96,15 @@ class Application(FastAPI):
         while not isinstance(layer, Aliases):
             layer = getattr(layer, "app")  # noqa: B009 - not every ASGI application has one
         return layer
+
+
+@cache
+def _routes() -> Sequence[BaseRoute]:
+    """All routes. FastAPI builds each at its first request, once for all applications of this process."""
+    router = APIRouter(redirect_slashes=False)
+    for part in _PARTS:
+        router.include_router(part.router)
+    return router.routes
 
 
 def create_app(
@@ -83,6 +129,7 @@ def create_app(
         title="Augury",
         version=version("augury"),
         lifespan=lifespan,
+        routes=list(_routes()),
         redirect_slashes=False,
         openapi_url=None,
     )
@@ -104,41 +151,5 @@ def create_app(
         surfaces=(OPENAI,),
     )
     errors.install(app)
-    resources = (
-        auth,
-        account,
-        users,
-        models,
-        collections,
-        search,
-        deployments,
-        lanes,
-        predictions,
-        streams,
-        uploads,
-        files,
-        blobs,
-        webhooks,
-        trainings,
-        chat,
-        completions,
-        embeddings,
-        rerank,
-        audio,
-        images,
-        moderations,
-        batches,
-        default_chat,
-        inference,
-        tasks,
-        home,
-        health,
-        health_names,
-        metrics,
-        pages,
-        docs,
-    )
-    for resource in resources:
-        app.include_router(resource.router)
-    app.add_middleware(Aliases, routes=[route for resource in resources for route in resource.router.routes])
+    app.add_middleware(Aliases, routes=[route for part in _PARTS for route in part.router.routes])
     return app
