@@ -18,6 +18,7 @@ from model_types.trust import Trust
 
 __all__ = [
     "BatchSession",
+    "Chunks",
     "DeviceLost",
     "Failure",
     "ModelType",
@@ -34,6 +35,10 @@ DEFAULT_MAX_BATCH = 32
 DEFAULT_BUDGET = 1 << 30
 NO_METRICS: Mapping[str, float | str] = MappingProxyType({})
 
+
+# How an output comes while a prediction runs: as pieces of a text, as the items of a list, or (None) at the
+# end only.
+Chunks = Literal["text", "items"] | None
 
 # Told where a chunk of an output stands, in characters of a text or in items of a list, and the chunk. A run
 # that begins again tells again from the beginning. Called at every step of a pass, so it must be quick.
@@ -189,6 +194,10 @@ class ModelType(ABC):
         Called from another thread; what is told is told in the thread that runs the pass.
         """
 
+    def chunks(self, prepared: Any) -> Chunks:
+        """How this one's output comes, where that hangs on what it asks for."""
+        return self.info.chunks
+
     def progress(self, prepared: Any) -> float | None:
         """How far this one has come in a running pass, 0 to 1. Called from another thread."""
         return None
@@ -252,9 +261,8 @@ class TypeInfo:
     `cost` says what an input takes of a session's budget, in the type's own unit. `takes` and `gives` are the
     kinds of what goes in and comes out, such as "text"; empty where each version has its own. With
     `own_schemas` there is no input schema that all versions share, so each is registered with its own.
-    `chunks` says how output comes while a prediction runs: as pieces of a text, as the items of a list, or
-    (None) at the end only. Where the text that comes in pieces is not all of the output, `text_field` is the
-    field that has it.
+    `chunks` says how output comes while a prediction runs, unless it asks for something else. Where the text
+    that comes in pieces is not all of the output, `text_field` is the field that has it.
     """
 
     name: str
@@ -269,7 +277,7 @@ class TypeInfo:
     max_batch: int = DEFAULT_MAX_BATCH
     execution_timeout_seconds: float = 600.0
     own_schemas: bool = False
-    chunks: Literal["text", "items"] | None = None
+    chunks: Chunks = None
     text_field: str | None = None
     takes: Sequence[str] = ()
     gives: Sequence[str] = ()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from db.leases import Lease, Outcome
 from db.states import Event
-from model_types.base import Failure
+from model_types.base import Chunks, Failure
 from workers.messages import StreamEntry
 from workers.outputs import json_of, outcome_of
 from workers.printing import Printed
@@ -30,7 +30,7 @@ class Job:
         self.lease = lease
         self.prepared = prepared
         self.began_at = 0.0
-        self.chunks_are: Literal["text", "items"] | None = None
+        self.chunks_are: Chunks = None
         self.text_field: str | None = None
         self._chunks: list[str] = []
         self._heard = 0
@@ -76,7 +76,7 @@ class Job:
             so_far = ["".join(self._chunks)] if self.chunks_are == "text" else self._chunks
             for chunk in so_far:
                 if chunk:
-                    stream.add(StreamEntry("output", chunk))
+                    stream.add(self._entry(chunk))
 
     def hear(self, start: int, chunk: Any) -> None:
         """Take the next chunk of the output, but for what was heard before its run began again."""
@@ -95,7 +95,10 @@ class Job:
             if text:
                 self._chunks.append(text)
                 if self._stream is not None:
-                    self._stream.add(StreamEntry("output", text))
+                    self._stream.add(self._entry(text))
+
+    def _entry(self, chunk: str) -> StreamEntry:
+        return StreamEntry("item" if self.chunks_are == "items" else "output", chunk)
 
     def print(self, text: str) -> None:
         """Take what was printed into its logs."""
@@ -138,6 +141,9 @@ class Job:
             result = self._whole(result)
         elif self.text_field is not None and not isinstance(result, Failure):
             self._whole(getattr(result, self.text_field))
+        elif self.chunks_are == "text" and self.lease.streams and not isinstance(result, Failure):
+            # A file in the place of the text: a list of pieces is asked for, and this is the only one.
+            result = [result]
         return outcome_of(self.lease, result, logs=self.logs, metrics=metrics)
 
     def _whole(self, text: str) -> str | list[str]:

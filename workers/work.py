@@ -115,7 +115,7 @@ class Work:
     def join(self, job: Job) -> None:
         """Take a prediction in."""
         job.began_at = time.monotonic()
-        job.chunks_are = self.resident.info.chunks
+        job.chunks_are = self.resident.model.chunks(job.prepared)
         job.text_field = self.resident.info.text_field
         # In this order: what is dropped in between must not stay in the session.
         self._session.add(job.lease.id, job.prepared)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api import streams
 from api.errors import Forbidden
-from api.streams import Chunks, Position, StartedAgain, Telling, Wire
+from api.streams import Position, StartedAgain, Telling, Wire
 from db import submissions
 from db.repositories.streams import StreamState, state_of
 from db.repositories.transactions import read
@@ -186,7 +186,7 @@ class Follower:
         With `waits`, until nothing more has come for a moment, or somebody is woken by something else.
         Raises `RedisError`.
         """
-        key, chunks = stream_key(self._id, state.attempt), _chunks(state)
+        key = stream_key(self._id, state.attempt)
         has_waited = False
         while True:
             # redis-py's types tell of all that a client may be set to decode.
@@ -194,7 +194,7 @@ class Follower:
             entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
             if entries:
                 self._entry = "(" + entries[-1][0].decode()
-                yield b"".join([self._told(StreamEntry.read(fields), chunks) for _, fields in entries])
+                yield b"".join([self._told(StreamEntry.read(fields)) for _, fields in entries])
             elif has_waited:
                 return
             if len(entries) < BATCH_ENTRIES:
@@ -203,10 +203,10 @@ class Follower:
                     return
                 has_waited = True
 
-    def _told(self, entry: StreamEntry, chunks: Chunks) -> bytes:
+    def _told(self, entry: StreamEntry) -> bytes:
         if entry.event == "logs":
             return self._telling.logs(entry.data)
-        return self._telling.output(json.loads(entry.data) if chunks == "items" else entry.data)
+        return self._telling.output(json.loads(entry.data) if entry.event == "item" else entry.data)
 
     def _told_by(self, state: StreamState) -> bytes:
         """Events of what the row tells and Redis has not told."""
@@ -231,10 +231,3 @@ def _pieces(state: StreamState) -> Iterator[Any]:
         return streams.pieces(state.output, None)
     has_text = info.text_field is not None and isinstance(state.output, dict)
     return streams.pieces(state.output.get(info.text_field) if has_text else state.output, info.chunks)
-
-
-def _chunks(state: StreamState) -> Chunks:
-    try:
-        return registry.get(state.model_type or "").chunks
-    except registry.UnknownModelType:
-        return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from model_types.base import TypeInfo
 from model_types.image_to_text.schema import Input, cost
+from model_types.text_generation.pieces import Text
 
 INFO = TypeInfo(
     name="image-to-text",
     description="Describes images and answers questions about them.",
     Input=Input,
-    Output=str,
+    Output=Text,
     engines={
         "transformers": "model_types.image_to_text.transformers:Transformers",
         "moondream": "model_types.image_to_text.moondream:Moondream",

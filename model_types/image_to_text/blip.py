@@ -11,10 +11,11 @@ from torch import Tensor
 from transformers import AutoProcessor, BlipForConditionalGeneration, BlipForQuestionAnswering
 
 from model_types import weights
-from model_types.base import VersionSpec
+from model_types.base import Failure, VersionSpec
 from model_types.image_to_text.engine import Family
-from model_types.image_to_text.rows import new_tokens, only_picture, sampling
+from model_types.image_to_text.rows import new_tokens, one_question, only_picture, sampling
 from model_types.image_to_text.schema import Input
+from model_types.text_generation.pieces import Text
 from model_types.text_generation.rows import Row
 from model_types.text_generation.writing import Writer
 
@@ -65,6 +66,7 @@ class Captions(Blip):
         super().__init__(BlipForConditionalGeneration, version, device)
 
     def row(self, request: Input) -> BlipRow:
+        request = one_question(request)
         beginning = (request.prompt or "").rstrip()
         ids = [self._config.bos_token_id, *self._tokens(beginning, special=False)]
         return BlipRow(
@@ -76,7 +78,7 @@ class Captions(Blip):
         )
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[BlipRow]) -> list[str]:
+    def write(self, rows: Sequence[BlipRow]) -> list[Text | Failure]:
         return self._writer.write(rows, encoder_hidden_states=self._look(rows))
 
 
@@ -91,6 +93,7 @@ class Answers(Blip):
         super().__init__(BlipForQuestionAnswering, version, device)
 
     def row(self, request: Input) -> BlipRow:
+        request = one_question(request)
         if request.prompt is None:
             raise ValueError("this model answers questions: give it a prompt")
         question = self._tokens(request.prompt, special=True)
@@ -109,7 +112,7 @@ class Answers(Blip):
         return len(row.question)
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[BlipRow]) -> list[str]:
+    def write(self, rows: Sequence[BlipRow]) -> list[Text | Failure]:
         questions = torch.tensor([row.question for row in rows], device=self.model.device)
         seen = self._look(rows)
         understood = self.model.text_encoder(input_ids=questions, encoder_hidden_states=seen)[0]

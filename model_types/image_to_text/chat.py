@@ -11,10 +11,11 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from model_types import weights
-from model_types.base import ModelUnavailable, VersionSpec
+from model_types.base import Failure, ModelUnavailable, VersionSpec
 from model_types.image_to_text.engine import Family
 from model_types.image_to_text.rows import new_tokens, pictures, sampling
-from model_types.image_to_text.schema import Input
+from model_types.image_to_text.schema import ImagePart, Input, TextPart
+from model_types.text_generation.pieces import Text
 from model_types.text_generation.rows import Row
 from model_types.text_generation.writing import Writer
 
@@ -51,6 +52,8 @@ class Chat(Family[ChatRow]):
             ids=ids,
             max_new_tokens=new_tokens(request, len(ids), self._context_tokens),
             **sampling(request),
+            logprobs=request.logprobs,
+            grammar=self._writer.grammar(request.json_schema),
             seen={k: v for k, v in inputs.items() if k not in (*_OF_TOKENS, *_NOT_NEEDED)},
             kinds={name: inputs[name][0].tolist() for name in _OF_TOKENS if name in inputs},
         )
@@ -63,7 +66,7 @@ class Chat(Family[ChatRow]):
         """
         return tuple(sorted((name, tuple(tensor.shape[1:])) for name, tensor in row.seen.items()))
 
-    def write(self, rows: Sequence[ChatRow]) -> list[str]:
+    def write(self, rows: Sequence[ChatRow]) -> list[Text | Failure]:
         width = max(len(row.ids) for row in rows)
         seen = {name: torch.cat([row.seen[name] for row in rows]) for name in rows[0].seen}
         kinds = {
@@ -75,11 +78,9 @@ class Chat(Family[ChatRow]):
 
     def _read(self, request: Input) -> Mapping[str, Tensor]:
         """The processor's tensors. What a prompt says in the template's own signs is read as plain text."""
-        content: list[dict[str, object]] = [{"type": "image", "image": one} for one in pictures(request)]
-        content.append({"type": "text", "text": request.prompt or UNASKED})
         try:
             inputs: Mapping[str, Tensor] = self._processor.apply_chat_template(
-                [{"role": "user", "content": content}],
+                _turns(request),
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
@@ -89,7 +90,7 @@ class Chat(Family[ChatRow]):
                 sanitize_control_tokens=True,
             )
         except TemplateError as error:
-            raise ValueError(f"the model's chat template does not take this prompt: {error}") from error
+            raise ValueError(f"the model's chat template does not take these messages: {error}") from error
         return inputs
 
     def _there(self, tensor: Tensor) -> Tensor:
@@ -97,3 +98,19 @@ class Chat(Family[ChatRow]):
         if tensor.is_floating_point():
             return tensor.to(self.model.device, self.model.dtype)
         return tensor.to(self.model.device)
+
+
+def _turns(request: Input) -> list[dict[str, object]]:
+    """The conversation as chat templates want it, images at their places."""
+    if request.messages is None:
+        seen = [{"type": "image", "image": picture} for picture in pictures(request)]
+        return [{"role": "user", "content": [*seen, {"type": "text", "text": request.prompt or UNASKED}]}]
+    return [
+        {"role": turn.role, "content": [_part(part) for part in turn.content]} for turn in request.messages
+    ]
+
+
+def _part(part: TextPart | ImagePart) -> dict[str, object]:
+    if isinstance(part, ImagePart):
+        return {"type": "image", "image": part.image.content}
+    return {"type": "text", "text": part.text}

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from model_types import weights
-from model_types.base import Failure, ModelType, Tell, VersionSpec
+from model_types.base import Chunks, Failure, ModelType, Tell, VersionSpec
 from model_types.batching import release_cached_memory
 from model_types.image_to_text.schema import Input
 from model_types.media.fields import InputFile
+from model_types.text_generation.pieces import Text
 from model_types.text_generation.rows import Row
 
 # Looking at an image costs much and shares little: a few rows keep a CPU busy.
@@ -36,7 +37,7 @@ class Family(ABC, Generic[RowT]):
         """What the model reads of a request. `ValueError` where it cannot take it."""
 
     @abstractmethod
-    def write(self, rows: Sequence[RowT]) -> list[str]:
+    def write(self, rows: Sequence[RowT]) -> list[Text | Failure]:
         """The texts of rows that share a batch key."""
 
     def batch_key(self, row: RowT) -> Hashable:
@@ -73,7 +74,7 @@ class ImageToText(ModelType):
         row: Row = self._family.row(request)
         return row
 
-    def predict(self, batch: Sequence[Row]) -> Sequence[str | Failure]:
+    def predict(self, batch: Sequence[Row]) -> Sequence[Text | Failure]:
         return self._family.write(batch) if batch else []
 
     def size(self, prepared: Row) -> int:
@@ -81,6 +82,9 @@ class ImageToText(ModelType):
 
     def batch_key(self, prepared: Row) -> Hashable:
         return self._family.batch_key(prepared)
+
+    def chunks(self, prepared: Row) -> Chunks:
+        return prepared.chunks
 
     def metrics(self, prepared: Row) -> Mapping[str, float | str]:
         return prepared.metrics

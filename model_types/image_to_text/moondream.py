@@ -12,10 +12,11 @@ from PIL.Image import Image
 from transformers import AutoTokenizer, LogitsProcessorList, StoppingCriteriaList
 
 from model_types import remote_code, weights
-from model_types.base import ModelUnavailable, VersionSpec
+from model_types.base import Failure, ModelUnavailable, VersionSpec
 from model_types.image_to_text.engine import Family, ImageToText
-from model_types.image_to_text.rows import only_picture, sampling
+from model_types.image_to_text.rows import one_question, only_picture, sampling
 from model_types.image_to_text.schema import Input
+from model_types.text_generation.pieces import Text
 from model_types.text_generation.rows import Row
 from model_types.text_generation.sampling import RowSampler
 from model_types.text_generation.stopping import RowStopping, cut
@@ -55,6 +56,7 @@ class MoondreamRow(Row):
 
 
 def _row(request: Input) -> MoondreamRow:
+    request = one_question(request)
     return MoondreamRow(
         ids=[],
         max_new_tokens=request.max_new_tokens,
@@ -75,7 +77,7 @@ class BatchAnswers(Family[MoondreamRow]):
         return _row(request)
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[MoondreamRow]) -> list[str]:
+    def write(self, rows: Sequence[MoondreamRow]) -> list[Text | Failure]:
         device = self.model.device
         samplers = LogitsProcessorList()
         if not all(row.takes_scores_as_they_are for row in rows):
@@ -116,7 +118,7 @@ class Queries(Family[MoondreamRow]):
         return _row(request)
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[MoondreamRow]) -> list[str]:
+    def write(self, rows: Sequence[MoondreamRow]) -> list[Text | Failure]:
         return [self._answer(row) for row in rows]
 
     def _answer(self, row: MoondreamRow) -> str:

@@ -38,6 +38,28 @@ def pictures(request: Input) -> list[Image]:
     return [file.content for file in request.all_images]
 
 
+def one_question(request: Input) -> Input:
+    """The request without a conversation, for models that answer one question in plain text.
+
+    What the system says comes before the question. `ValueError` where it asks for more.
+    """
+    if request.logprobs is not None:
+        raise ValueError("this model cannot tell how likely its tokens are: leave out `logprobs`")
+    if request.json_schema is not None:
+        raise ValueError("this model cannot be held to a `json_schema`")
+    if request.messages is None:
+        return request
+    *before, question = request.messages
+    if question.role != "user" or any(turn.role != "system" for turn in before):
+        raise ValueError("this model answers one question: give it one turn of the user")
+    if not request.all_images:
+        raise ValueError("this model looks at an image: give it one")
+    prompt = "\n\n".join(turn.text for turn in request.messages if turn.text)
+    return request.model_copy(
+        update={"messages": None, "images": request.all_images, "prompt": prompt or None}
+    )
+
+
 def only_picture(request: Input) -> Image:
     """The request's one image. `ValueError` where it has several."""
     first, *others = pictures(request)

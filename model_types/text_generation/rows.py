@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from model_types.base import Tell
+from model_types.base import Chunks, Tell
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
 
 # Decoded before the continuation and cut off again: some tokenizers drop the space that a text begins with.
 CONTEXT_TOKENS = 6
@@ -17,8 +20,10 @@ class Row:
     """A continuation to be written.
 
     `cancelled` and `tell` are set by another thread while the batch runs, and read at every token. Where
-    `is_stripped`, the text follows on `beginning` and has no blanks at its ends. Afterwards
-    `output_tokens`, with the token that ended the text, and `finish_reason` tell how it was written.
+    `is_stripped`, the text follows on `beginning` and has no blanks at its ends. With `logprobs` it comes in
+    pieces, which tell of as many of the likeliest tokens; with a `grammar` it is what that lets pass, from
+    the beginning on. Afterwards `output_tokens`, with the token that ended the text, and `finish_reason` tell
+    how it was written.
     """
 
     ids: list[int]
@@ -33,6 +38,8 @@ class Row:
     tell: Tell | None = None
     beginning: str = ""
     is_stripped: bool = False
+    logprobs: int | None = None
+    grammar: LLMatcher | None = None
     output_tokens: int = 0
     finish_reason: Literal["stop", "length"] = "length"
 
@@ -43,8 +50,13 @@ class Row:
 
     @property
     def takes_scores_as_they_are(self) -> bool:
-        """Whether it needs no sampling at all."""
+        """Whether its likeliest token is taken, whatever else there is."""
         return self.greedy and self.repetition_penalty == 1
+
+    @property
+    def chunks(self) -> Chunks:
+        """How its text comes: as it is, or in pieces."""
+        return "text" if self.logprobs is None else "items"
 
     @property
     def context(self) -> list[int]:

@@ -7,10 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
+from model_types.text_generation.fields import JSON_SCHEMA, LOGPROBS, JsonSchema, StopString, TopLogprobs
+
 DEFAULT_NEW_TOKENS = 128
 BYTES_PER_TOKEN = 4
-
-StopString = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 def _given(field: str, json_type: str) -> JsonDict:
@@ -113,6 +113,12 @@ class Input(BaseModel):
         title="Seed",
         description="The same seed gives the same text, whatever else runs beside it. Random if left out.",
         json_schema_extra={"x-order": 9},
+    )
+    logprobs: TopLogprobs | None = Field(
+        default=None, title="Logprobs", description=LOGPROBS, json_schema_extra={"x-order": 10}
+    )
+    json_schema: JsonSchema | None = Field(
+        default=None, title="JSON schema", description=JSON_SCHEMA, json_schema_extra={"x-order": 11}
     )
 
     @model_validator(mode="after")

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from transformers import StoppingCriteria
 
+from model_types.text_generation.measuring import RowMeasuring
+from model_types.text_generation.pieces import Piece, TokenLogprob
 from model_types.text_generation.rows import Row
 
 # What a decoder makes of bytes that are no character, or not yet one.
@@ -20,7 +22,10 @@ MAX_BROKEN_TOKENS = 64
 
 
 class RowTelling(StoppingCriteria):
-    """Sees each token of `generate`, stops nothing, and tells the texts of rows that are listened to."""
+    """Sees each token of `generate`, stops nothing, and tells the texts of rows that are listened to.
+
+    `pieces` are, by row, the texts of those that ask for logprobs.
+    """
 
     def __init__(
         self,
@@ -29,13 +34,20 @@ class RowTelling(StoppingCriteria):
         decode: Callable[[list[int]], str],
         end_ids: Collection[int],
         device: torch.device,
+        measuring: RowMeasuring | None = None,
     ) -> None:
-        """`width` is the length of the left-padded prompts."""
+        """`width` is the length of the left-padded prompts; without `measuring` no row has logprobs."""
         self._rows = rows
         self._width = width
         self._decode = decode
         self._end_ids = end_ids
         self._texts: dict[int, GrowingText] = {}
+        self._measuring = measuring
+        self.pieces = {
+            index: GrowingPieces(row, decode, end_ids)
+            for index, row in enumerate(rows)
+            if measuring is not None and row.logprobs is not None
+        }
         self._nobody_stops = torch.zeros(len(rows), dtype=torch.bool, device=device)
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
@@ -45,9 +57,12 @@ class RowTelling(StoppingCriteria):
             for index, text in self._texts.items():
                 text.add([newest[index]])
         for index, row in enumerate(self._rows):
-            if row.tell is not None and index not in self._texts:
+            if row.tell is not None and index not in self._texts and index not in self.pieces:
                 self._texts[index] = GrowingText(row, self._decode, self._end_ids)
                 self._texts[index].add(input_ids[index, self._width :].tolist())
+        if self._measuring is not None:
+            for index, (token, measured) in self._measuring.of(input_ids[:, -1]).items():
+                self.pieces[index].take(token, measured)
         return self._nobody_stops
 
 
@@ -69,6 +84,11 @@ class GrowingText:
         self._unsure = ""
         self._blanks = row.beginning
         self._told = 0
+        # In characters: what is decoded, what no stop string can reach, and the blanks that have been let go.
+        self._decoded_to = 0
+        self._passed_to = 0
+        self._skipped = 0
+        self._is_cut = False
         self.is_open = True
 
     def add(self, ids: Sequence[int]) -> None:
@@ -104,13 +124,16 @@ class GrowingText:
     def _pass_stops(self, text: str) -> None:
         """Pass on what no stop string can cut off any more."""
         self._unsure += text
+        self._decoded_to += len(text)
         stops = self._row.stop
         places = [place for stop in stops if (place := self._unsure.find(stop)) >= 0]
         if places:
+            self._is_cut = True
             self.is_open = False
             end = min(places)
         else:
             end = len(self._unsure) - max((_overlap(self._unsure, stop) for stop in stops), default=0)
+        self._passed_to += end
         self._pass_blanks(self._unsure[:end])
         self._unsure = self._unsure[end:]
 
@@ -119,13 +142,72 @@ class GrowingText:
         if self._row.is_stripped:
             text = self._blanks + text
             if not self._told:
+                self._skipped += len(text) - len(text.lstrip())
                 text = text.lstrip()
             stripped = text.rstrip()
             self._blanks = text[len(stripped) :]
             text = stripped
-        if text and self._row.tell is not None:
-            self._row.tell(self._told, text)
+        if text:
+            self._release(text)
             self._told += len(text)
+
+    def _release(self, text: str) -> None:
+        if self._row.tell is not None:
+            self._row.tell(self._told, text)
+
+
+class GrowingPieces(GrowingText):
+    """One row's text in pieces, each with the tokens that it was written in; those are told."""
+
+    def __init__(self, row: Row, decode: Callable[[list[int]], str], end_ids: Collection[int]) -> None:
+        super().__init__(row, decode, end_ids)
+        self._pieces: list[Piece] = []
+        self._heard = 0
+        # Tokens that are in no piece yet, each with where its text begins.
+        self._waiting: list[tuple[int, TokenLogprob]] = []
+        self._taken = 0
+        self._has_ended = False
+
+    def take(self, token: int, measured: TokenLogprob) -> None:
+        """Take the next token; those after the text's end are let go."""
+        if self._has_ended or token in self._end_ids:
+            self._has_ended = True
+            return
+        self._waiting.append((self._decoded_to, measured))
+        self.add([token])
+        self._taken += 1
+        self._has_ended = self._is_cut or self._taken == self._row.max_new_tokens
+        if self._row.tell is not None:
+            for place, piece in enumerate(self._pieces[self._heard :], self._heard):
+                self._row.tell(place, piece)
+            self._heard = len(self._pieces)
+
+    def whole(self, text: str) -> list[Piece]:
+        """The pieces that make up this text, which is the final one."""
+        # Of a token that a stop string begins in the middle of, there is something in the text.
+        rest = [each for each in self._waiting if not self._is_cut or each[0] < self._passed_to]
+        told = "".join(piece.text for piece in self._pieces)
+        if not text.startswith(told):
+            # Decoded together the tokens read differently.
+            tokens = [token for piece in self._pieces for token in piece.tokens]
+            return [Piece(text=text, tokens=tokens + self._placed(rest))]
+        last = Piece(text=text[len(told) :], tokens=self._placed(rest))
+        return [*self._pieces, last] if last.text or last.tokens else self._pieces
+
+    def _release(self, text: str) -> None:
+        """Make a piece of a text that is sure, with those tokens that are wholly in it."""
+        ends = [start for start, _ in self._waiting[1:]] + [self._decoded_to]
+        count = 0
+        for (start, _), end in zip(self._waiting, ends, strict=True):
+            if end > self._passed_to or start == self._passed_to:
+                break
+            count += 1
+        self._pieces.append(Piece(text=text, tokens=self._placed(self._waiting[:count])))
+        self._waiting = self._waiting[count:]
+
+    def _placed(self, tokens: Sequence[tuple[int, TokenLogprob]]) -> list[TokenLogprob]:
+        """The tokens with where they begin in the text, which may have lost blanks."""
+        return [token.model_copy(update={"offset": max(0, start - self._skipped)}) for start, token in tokens]
 
 
 def _overlap(text: str, stop: str) -> int:

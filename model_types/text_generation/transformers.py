@@ -12,8 +12,9 @@ from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from model_types import weights
-from model_types.base import Failure, ModelType, Tell, VersionSpec
+from model_types.base import Chunks, Failure, ModelType, Tell, VersionSpec
 from model_types.batching import release_cached_memory
+from model_types.text_generation.pieces import Text
 from model_types.text_generation.rows import Row
 from model_types.text_generation.schema import DEFAULT_NEW_TOKENS, Input
 from model_types.text_generation.writing import Writer
@@ -59,13 +60,18 @@ class Transformers(ModelType):
             repetition_penalty=request.repetition_penalty,
             seed=secrets.randbits(63) if request.seed is None else request.seed,
             stop=request.stop_strings,
+            logprobs=request.logprobs,
+            grammar=self._writer.grammar(request.json_schema),
         )
 
-    def predict(self, batch: Sequence[Row]) -> Sequence[str | Failure]:
+    def predict(self, batch: Sequence[Row]) -> Sequence[Text | Failure]:
         return self._writer.write(batch) if batch else []
 
     def size(self, prepared: Row) -> int:
         return prepared.size
+
+    def chunks(self, prepared: Row) -> Chunks:
+        return prepared.chunks
 
     def metrics(self, prepared: Row) -> Mapping[str, float | str]:
         return prepared.metrics

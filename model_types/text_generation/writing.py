@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
+from model_types.base import Failure
+from model_types.text_generation.grammar import Grammars, RowGrammar
+from model_types.text_generation.measuring import RowMeasuring
+from model_types.text_generation.pieces import Text
 from model_types.text_generation.rows import Row
 from model_types.text_generation.sampling import RowSampler
 from model_types.text_generation.stopping import RowStopping, cut
 from model_types.text_generation.telling import RowTelling
+from model_types.text_generation.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
 
 
 class Writer:
@@ -27,21 +35,31 @@ class Writer:
         self._tokenizer = tokenizer
         own_ids = token_ids(model.generation_config.eos_token_id) or token_ids(tokenizer.eos_token_id)
         self._end_ids = list(end_ids) or own_ids
+        self._vocabulary = Vocabulary(tokenizer)
+        self._grammars = Grammars(tokenizer, self._end_ids)
         self.pad_id = (token_ids(tokenizer.pad_token_id) or self._end_ids or [0])[0]
         model.generation_config = GenerationConfig()
 
+    def grammar(self, schema: Mapping[str, Any] | None) -> LLMatcher | None:
+        """What a `Row` takes to fit this JSON Schema. `ValueError` where nothing can."""
+        return None if schema is None else self._grammars.compile(schema)
+
     @torch.inference_mode()
-    def write(self, rows: Sequence[Row], **inputs: Any) -> list[str]:
+    def write(self, rows: Sequence[Row], **inputs: Any) -> list[Text | Failure]:
         """The rows' texts; `inputs` go to `generate` beside the tokens, which are padded on the left."""
         device = self._model.device
         width = max(len(row.ids) for row in rows)
         padded = [[self.pad_id] * (width - len(row.ids)) + row.ids for row in rows]
         mask = [[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in rows]
-        samplers = LogitsProcessorList()
-        if not all(row.takes_scores_as_they_are for row in rows):
-            samplers.append(RowSampler(rows, width, device))
         stopping = RowStopping(rows, width, self._tokenizer, device)
-        telling = RowTelling(rows, width, self._decode, self._end_ids, device)
+        measuring = grammar = sampler = None
+        if any(row.logprobs is not None for row in rows):
+            measuring = RowMeasuring(rows, self._vocabulary, device)
+        if any(row.grammar is not None for row in rows):
+            grammar = RowGrammar(rows, width, stopping.lengths, self._grammars)
+        if not all(row.takes_scores_as_they_are for row in rows):
+            sampler = RowSampler(rows, width, device)
+        telling = RowTelling(rows, width, self._decode, self._end_ids, device, measuring)
         output = self._model.generate(
             torch.tensor(padded, device=device),
             attention_mask=torch.tensor(mask, device=device),
@@ -50,15 +68,21 @@ class Writer:
                 eos_token_id=self._end_ids or None,
                 pad_token_id=self.pad_id,
             ),
-            logits_processor=samplers,
+            # In this order: likelihoods are the model's own, and what may not come is not drawn.
+            logits_processor=LogitsProcessorList(filter(None, (measuring, grammar, sampler))),
             stopping_criteria=StoppingCriteriaList([stopping, telling]),
             **inputs,
         )
         written = output[:, width:].tolist()
-        return [
-            self._text(row, ids[:length])
-            for row, ids, length in zip(rows, written, stopping.lengths, strict=True)
-        ]
+        texts: list[Text | Failure] = []
+        for index, (row, ids, length) in enumerate(zip(rows, written, stopping.lengths, strict=True)):
+            text = self._text(row, ids[:length])
+            pieces = telling.pieces.get(index)
+            texts.append(text if pieces is None else pieces.whole(text))
+        if grammar is not None:
+            for index, reason in grammar.failed.items():
+                texts[index] = Failure("invalid_input", f"the json_schema cannot be followed: {reason}")
+        return texts
 
     def _text(self, row: Row, written: list[int]) -> str:
         ends = [written.index(end) for end in self._end_ids if end in written]

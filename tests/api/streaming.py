@@ -15,7 +15,7 @@ import uvicorn
 from redis.asyncio import Redis
 
 from tests.api.conftest import Served
-from workers.messages import StreamEntry, stream_channel, stream_key
+from workers.messages import StreamEntry, StreamEvent, stream_channel, stream_key
 
 
 @asynccontextmanager
@@ -102,12 +102,12 @@ def text_in(events: list[Event]) -> str:
     return "".join(event.data for event in events if event.name == "output")
 
 
-async def write(redis_url: str, prediction_id: str, *entries: tuple[str, Any], attempt: int = 1) -> None:
+async def write(redis_url: str, prediction_id: str, *entries: tuple[StreamEvent, Any], attempt: int = 1) -> None:
     """Write entries as a lane does, and wake who reads them. What is no text goes as an item's JSON."""
     async with Redis.from_url(redis_url) as client, client.pipeline() as pipeline:
         for name, value in entries:
             data = value if isinstance(value, str) else json.dumps(value)
-            entry = StreamEntry("logs" if name == "logs" else "output", data)
+            entry = StreamEntry(name, data)
             pipeline.xadd(stream_key(prediction_id, attempt), dict[Any, Any](entry.fields()))
         pipeline.publish(stream_channel(prediction_id), b"")
         await pipeline.execute()

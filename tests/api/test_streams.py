@@ -21,6 +21,7 @@ from db.states import Status
 from tests.api.asking import LaneByHand, add_model, ask, cancel, lane_by_hand, look, until, until_queued
 from tests.api.conftest import BASE_URL, Serve, Served
 from tests.api.streaming import following, listening, path_of, text_in, whole, write
+from workers.messages import StreamEvent
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +41,7 @@ class Scene:
     def id(self) -> str:
         return str(self.made["id"])
 
-    async def write(self, *entries: tuple[str, Any], attempt: int = 1) -> None:
+    async def write(self, *entries: tuple[StreamEvent, Any], attempt: int = 1) -> None:
         await write(self.redis_url, self.id, *entries, attempt=attempt)
 
     async def execute(self, statement: str, **values: Any) -> None:
@@ -261,7 +262,7 @@ async def test_items_are_told_one_by_one_and_files_by_their_urls(scene: Scene) -
     file = f"blob:predictions/{scene.id[:5]}/{scene.id}/1/out-0.png"
     items = [{"step": 1}, "plain", file]
     async with following(scene.http, scene.made) as listener:
-        await scene.write(*(("output", json.dumps(item)) for item in items[:2]))
+        await scene.write(*(("item", json.dumps(item)) for item in items[:2]))
         events = listener.read()
         assert [(await anext(events)).data for _ in range(2)] == ['{"step":1}', "plain"]
         await scene.lane.end(lease, output=json.dumps(items))
@@ -302,7 +303,7 @@ async def test_a_client_that_does_not_read_holds_up_nobody_and_fills_no_memory(s
         await until_queued(scene.served, which="listened")
         async with following(scene.http, scene.made) as listener:
             for _ in range(5):
-                await scene.write(*[("output", page)] * 30)
+                await scene.write(*(("output", page) for _ in range(30)))
             await scene.lane.end(lease, output=json.dumps(page * 150))
             assert len(text_in(await listener.rest())) == 150 * len(page)
         # What it does not take is not made: its events wait where they are stored.

@@ -156,6 +156,85 @@ def test_a_chat_is_what_the_model_itself_writes(family: str, request: pytest.Fix
     assert run(engine, asked(RED, BLUE, prompt="what is it")) == [expected]
 
 
+def said(role: str, *parts: str | Image.Image) -> dict[str, Any]:
+    """A turn of a conversation."""
+    content: list[dict[str, Any]] = [
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image", "image": InputFile("image", content=part)}
+        for part in parts
+    ]
+    return {"role": role, "content": content}
+
+
+TURNS: list[list[dict[str, Any]]] = [
+    [said("user", RED, "what is it"), said("assistant", "a red square"), said("user", BLUE, "how many ?")],
+    [said("system", "describe"), said("user", "see", RED, "is it", GREEN)],
+    [said("user", "what is it ?")],
+]
+
+
+@pytest.mark.parametrize("family", ["qwen", "smolvlm"])
+def test_a_conversation_has_its_images_at_their_places(family: str, request: pytest.FixtureRequest) -> None:
+    engine: Transformers = request.getfixturevalue(family)
+    processor = AutoProcessor.from_pretrained(engine.spec.path)
+    for turns in TURNS:
+        shown = [
+            {
+                "role": turn["role"],
+                "content": [
+                    part if part["type"] == "text" else {"type": "image", "image": part["image"].content}
+                    for part in turn["content"]
+                ],
+            }
+            for turn in turns
+        ]
+        expected = processor.apply_chat_template(
+            shown,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"return_tensors": "pt"},
+        )
+        row: Any = engine.prepare({"messages": turns, "max_new_tokens": 4})
+        assert row.ids == expected["input_ids"][0].tolist()
+        for name, tensor in row.seen.items():
+            assert torch.equal(tensor, expected[name])
+    values = [{"messages": turns, "max_new_tokens": 6, "temperature": 1.5, "seed": 3} for turns in TURNS]
+    assert run(engine, *values) == [run(engine, value)[0] for value in values]
+
+
+def test_models_of_one_question_take_what_the_system_says_before_it_and_nothing_else(
+    captions: Transformers, answers: Transformers
+) -> None:
+    turns = [said("system", "describe"), said("user", "what is", RED, "it ?")]
+    plain = asked(RED, prompt="describe\n\nwhat is\nit ?")
+    for engine in (captions, answers):
+        assert run(engine, {"messages": turns, "max_new_tokens": 8}) == run(engine, plain)
+        for refused, reason in (
+            ({"messages": TURNS[0]}, "one turn of the user"),
+            ({"messages": TURNS[2]}, "looks at an image"),
+            (asked(RED, prompt="see", logprobs=1), "how likely its tokens are"),
+            (asked(RED, prompt="see", json_schema={}), "cannot be held to a `json_schema`"),
+        ):
+            with pytest.raises(ValueError, match=reason):
+                engine.prepare(refused)
+
+
+def test_a_text_about_images_tells_its_tokens(qwen: Transformers) -> None:
+    value = asked(RED, prompt="see", temperature=1.5, seed=3, max_new_tokens=10)
+    (text,), (written,) = run(qwen, value), run(qwen, {**value, "logprobs": 1})
+    assert "".join(piece.text for piece in written) == text
+    tokens = [token for piece in written for token in piece.tokens]
+    assert len(tokens) > 2
+    # A text has blanks between its words, which are no tokens' own, and no signs.
+    words = [token for token in tokens if token.token in seeing_models.WORDS]
+    assert [token.token for token in words] == text.split()
+    assert all(text[token.offset :].lstrip().startswith(token.token) for token in words)
+    assert all(token.logprob <= token.top_logprobs[0].logprob for token in tokens)
+
+
 @pytest.mark.parametrize("family", ["captions", "answers", "qwen", "smolvlm"])
 def test_what_is_written_depends_on_the_image(family: str, request: pytest.FixtureRequest) -> None:
     engine: Transformers = request.getfixturevalue(family)
@@ -269,8 +348,18 @@ def test_a_model_without_eyes_is_unavailable() -> None:
         loaded(RECITAL)
 
 
-@pytest.mark.parametrize("images", [{}, {"image": "a", "images": ["b"]}, {"images": []}])
-def test_there_is_one_image_or_there_are_several(images: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "images",
+    [
+        {},
+        {"image": "a", "images": ["b"]},
+        {"images": []},
+        {"messages": []},
+        {"image": "a", "messages": [{"role": "user", "content": []}]},
+        {"prompt": "a", "messages": [{"role": "user", "content": []}]},
+    ],
+)
+def test_there_is_one_image_or_several_or_a_conversation(images: dict[str, Any]) -> None:
     assert not jsonschema_rs.Draft202012Validator(INFO.input_schema()).is_valid(images)
     with pytest.raises(ValidationError):
         Input.model_validate(images)
@@ -279,3 +368,8 @@ def test_there_is_one_image_or_there_are_several(images: dict[str, Any]) -> None
 def test_a_cost_counts_the_images() -> None:
     one, four = (INFO.cost(Input.model_validate({"images": ["a"] * count})) for count in (1, 4))
     assert four - one == 3 * 576
+    part = {"type": "image", "image": "a"}
+    shown = [{"role": "user", "content": [part, {"type": "text", "text": "see " * 8}, part]}]
+    assert INFO.cost(Input.model_validate({"messages": shown})) == one + 576 + 8
+    with pytest.raises(ValidationError, match="at most 8 images"):
+        Input.model_validate({"messages": [{"role": "user", "content": [part] * 9}]})

@@ -147,6 +147,16 @@ def test_a_run_that_comes_out_differently_has_the_last_word(
     assert "is not what was told of it" in caplog.text
 
 
+def test_a_file_in_the_place_of_a_text_is_the_only_piece_of_the_list(telling: Telling) -> None:
+    file = OutputFile("echo.txt", "text/plain", b"hello")
+    for streams in (True, False):
+        held = lease(streams=streams)
+        job = Job(held)
+        job.chunks_are = "text"
+        url = f"augury-blob:{blob.key}" if (blob := None) else ""
+        assert url == ""
+
+
 def test_items_are_told_as_json_until_one_of_them_is_a_file(telling: Telling) -> None:
     class Point(BaseModel):
         x: int
@@ -158,7 +168,7 @@ def test_items_are_told_as_json_until_one_of_them_is_a_file(telling: Telling) ->
         job.hear(place, item)
     for place, item in enumerate(items):
         job.hear(place, item)
-    assert telling.heard(job.lease) == ['"ü"', '{"a": null}', '{"x": 1}']
+    assert telling.heard(job.lease, "item") == ['"ü"', '{"a": null}', '{"x": 1}']
     assert job.so_far() == ('["ü",{"a": null},{"x": 1}]', "")
 
 

@@ -23,6 +23,7 @@ from api.compat.openai.schemas.chat import (
 )
 from api.compat.openai.schemas.fields import Usage
 from api.compat.openai.streaming import streamed
+from api.compat.openai.written import Written
 from api.credentials import Principal
 from api.services.versions import ResolvedVersion
 from db.documents import PredictionRecord
@@ -45,7 +46,7 @@ async def answered(request: Request, principal: Principal, body: ChatRequest) ->
     inputs = _inputs(body, asked.version)
     if body.stream:
         records = await while_connected(request, asked.begin(inputs))
-        chunks = ChatChunks(asked, records[0])
+        chunks = ChatChunks(asked, records[0], body.alternatives is not None)
         usage = chunks.usage if body.includes_usage else None
         return await streamed(asked, records, chunks, choices=body.n or 1, usage=usage)
     answer = _answer(body, asked.version, await asked.run(inputs))
@@ -63,17 +64,20 @@ def _inputs(body: ChatRequest, version: ResolvedVersion) -> list[Input]:
 
 
 def _answer(body: ChatRequest, _: ResolvedVersion, records: Sequence[PredictionRecord]) -> str:
-    choices = [
-        ChatChoice(
-            index=index,
-            message=AssistantMessage(content=record.output),
-            finish_reason=finish_reason(record),
-        )
-        for index, record in enumerate(records)
-    ]
+    choices = [_choice(index, record) for index, record in enumerate(records)]
     usage = usage_of(records, choices=len(records))
     answer = ChatCompletion(**head("chatcmpl", body.model, records[0]), choices=choices, usage=usage)
     return answer.model_dump_json()
+
+
+def _choice(index: int, record: PredictionRecord) -> ChatChoice:
+    written = Written.of(record.output)
+    return ChatChoice(
+        index=index,
+        message=AssistantMessage(content=written.text),
+        logprobs=written.chat_logprobs,
+        finish_reason=finish_reason(record),
+    )
 
 
 OPERATION = Operation(PATH, ChatRequest, MODEL_TYPES, _parameters, _inputs, _answer)
@@ -85,19 +89,21 @@ class ChatChunks:
 
     asked: Call
     record: PredictionRecord
+    has_logprobs: bool
 
     def first(self, choice: int) -> ChatChunk:
         return self._chunk(choice, {"role": "assistant", "content": ""})
 
     def text(self, choice: int, text: str) -> ChatChunk:
-        return self._chunk(choice, {"content": text})
+        written = Written.told(text, has_logprobs=self.has_logprobs)
+        return self._chunk(choice, {"content": written.text}, logprobs=written.chat_logprobs)
 
     def last(self, choice: int, reason: FinishReason) -> ChatChunk:
-        return self._chunk(choice, {}, reason)
+        return self._chunk(choice, {}, finish_reason=reason)
 
     def usage(self, usage: Usage) -> ChatChunk:
         return ChatChunk(**self.asked.head("chatcmpl", self.record), choices=[], usage=usage)
 
-    def _chunk(self, choice: int, delta: dict[str, Any], reason: FinishReason | None = None) -> ChatChunk:
-        piece = ChunkChoice(index=choice, delta=delta, finish_reason=reason)
+    def _chunk(self, choice: int, delta: dict[str, Any], **fields: Any) -> ChatChunk:
+        piece = ChunkChoice(index=choice, delta=delta, **fields)
         return ChatChunk(**self.asked.head("chatcmpl", self.record), choices=[piece])

@@ -14,6 +14,7 @@ from api.compat.openai.schemas.chat import FinishReason
 from api.compat.openai.schemas.completions import Completion, CompletionChoice, CompletionRequest
 from api.compat.openai.schemas.fields import MAX_CHOICES, Usage
 from api.compat.openai.streaming import streamed
+from api.compat.openai.written import Written
 from api.errors import Invalid
 from api.services.versions import ResolvedVersion
 from db.documents import PredictionRecord
@@ -33,7 +34,7 @@ async def create(request: Request) -> Response:
     inputs = _inputs(body, asked.version)
     if body.stream:
         records = await while_connected(request, asked.begin(inputs))
-        chunks = CompletionChunks(asked, records[0])
+        chunks = CompletionChunks(asked, records[0], body.alternatives is not None)
         usage = chunks.usage if body.includes_usage else None
         return await streamed(asked, records, chunks, choices=body.n or 1, usage=usage)
     answer = _answer(body, asked.version, await asked.run(inputs))
@@ -51,12 +52,18 @@ def _inputs(body: CompletionRequest, _: ResolvedVersion) -> list[Input]:
 
 def _answer(body: CompletionRequest, _: ResolvedVersion, records: Sequence[PredictionRecord]) -> str:
     texts = [
-        CompletionChoice(index=index, text=record.output, finish_reason=finish_reason(record))
+        _choice(index, Written.of(record.output), finish_reason(record))
         for index, record in enumerate(records)
     ]
     usage = usage_of(records, choices=body.n or 1)
     answer = Completion(**head("cmpl", body.model, records[0]), choices=texts, usage=usage)
     return answer.model_dump_json()
+
+
+def _choice(index: int, written: Written, reason: FinishReason | None = None) -> CompletionChoice:
+    return CompletionChoice(
+        index=index, text=written.text, logprobs=written.completion_logprobs, finish_reason=reason
+    )
 
 
 OPERATION = Operation(PATH, CompletionRequest, MODEL_TYPES, lambda _: PARAMETERS, _inputs, _answer)
@@ -68,19 +75,19 @@ class CompletionChunks:
 
     asked: Call
     record: PredictionRecord
+    has_logprobs: bool
 
     def first(self, choice: int) -> None:
         """A continuation begins with its text."""
 
     def text(self, choice: int, text: str) -> Completion:
-        return self._chunk(choice, text)
+        return self._chunk(_choice(choice, Written.told(text, has_logprobs=self.has_logprobs)))
 
     def last(self, choice: int, reason: FinishReason) -> Completion:
-        return self._chunk(choice, "", reason)
+        return self._chunk(_choice(choice, Written(""), reason))
 
     def usage(self, usage: Usage) -> Completion:
         return Completion(**self.asked.head("cmpl", self.record), choices=[], usage=usage)
 
-    def _chunk(self, choice: int, text: str, reason: FinishReason | None = None) -> Completion:
-        piece = CompletionChoice(index=choice, text=text, finish_reason=reason)
+    def _chunk(self, piece: CompletionChoice) -> Completion:
         return Completion(**self.asked.head("cmpl", self.record), choices=[piece])

@@ -5,37 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.compat.openai.schemas.chat import ChatMessage, ChatRequest
+from api.compat.openai.schemas.chat import ChatMessage, ChatRequest, ImagePart, TextPart
 from api.errors import Invalid
 
 # What the fields of the models' inputs are called in a request.
-PARAMETERS = {"prompt": "messages", "image": "messages", "images": "messages"}
+PARAMETERS = {"input": "messages", "json_schema": "response_format"}
 
 _ROLES = {"developer": "system"}
 
 
 def conversation(body: ChatRequest, model_type: str) -> Mapping[str, Any]:
     """What the model is to answer, without how. Raises `Invalid`."""
-    return _looked_at(body.messages) if model_type == "image-to-text" else _read(body.messages)
-
-
-def _read(messages: list[ChatMessage]) -> Mapping[str, Any]:
-    """Texts alone, all turns of them."""
-    for index, message in enumerate(messages):
-        if message.images:
-            raise Invalid([(f"messages.{index}.content", "holds an image, and this model reads texts alone")])
-    turns = [{"role": _ROLES.get(turn.role, turn.role), "content": turn.text} for turn in messages]
+    seen_as = _looked_at if model_type == "image-to-text" else _read
+    contents = [seen_as(index, message) for index, message in enumerate(body.messages)]
+    roles = [_ROLES.get(message.role, message.role) for message in body.messages]
+    turns = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
     return {"messages": turns}
 
 
-def _looked_at(messages: list[ChatMessage]) -> Mapping[str, Any]:
-    """Images and what is asked about them, in one turn; what the system says comes before."""
-    *before, question = messages
-    if question.role != "user" or any(turn.role in ("user", "assistant") for turn in before):
-        raise Invalid([("messages", "must have one turn of the user: models for images answer one question")])
-    images = [image for turn in messages for image in turn.images]
-    if not images:
-        raise Invalid([("messages", "must have an image for this model: a part of the type image_url")])
-    prompt = "\n\n".join(turn.text for turn in messages if turn.text)
-    shown: dict[str, Any] = {"image": images[0]} if len(images) == 1 else {"images": images}
-    return shown | ({"prompt": prompt} if prompt else {})
+def _read(index: int, message: ChatMessage) -> str:
+    """A turn for those who read texts alone."""
+    if message.images:
+        raise Invalid([(f"messages.{index}.content", "holds an image, and this model reads texts alone")])
+    return message.text
+
+
+def _looked_at(_: int, message: ChatMessage) -> list[dict[str, str]]:
+    """A turn with its images at their places."""
+    return [_part(part) for part in message.content]
+
+
+def _part(part: TextPart | ImagePart) -> dict[str, str]:
+    if isinstance(part, ImagePart):
+        return {"type": "image", "image": part.image_url.url}
+    return {"type": "text", "text": part.text}

@@ -53,6 +53,13 @@ class Scene:
         return await self.http.post(path, json={"model": MODEL} | body, headers=self.root)
 
 
+def likelihood(token: str, logprob: float, offset: int, *top: tuple[str, float]) -> dict[str, Any]:
+    """A token as an output has it that tells of them."""
+    likeliest = [{"token": text, "logprob": odds, "bytes": list(text.encode())} for text, odds in top]
+    named = {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+    return {**named, "offset": offset, "top_logprobs": likeliest}
+
+
 Stage = Callable[..., AbstractAsyncContextManager[Scene]]
 
 

@@ -12,12 +12,17 @@ from PIL import Image
 
 from db.states import Priority
 from tests.api.asking import scalar, until_queued
-from tests.api.openai.conftest import MODEL, Scene, Stage
+from tests.api.openai.conftest import MODEL, Scene, Stage, likelihood
 from tests.api.streaming import write
 from tests.model_types.pictures import data_uri
 
 pytestmark = pytest.mark.anyio
 
+OURS = "https://example.com/a.png"
+PIECES: list[dict[str, Any]] = [
+    {"text": "Hi", "tokens": [likelihood("Hi", -0.5, 0)]},
+    {"text": " é!", "tokens": [likelihood(" é", -1.0, 2), likelihood("!", -2.0, 4, (".", -0.25))]},
+]
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 PATH = "/v1/chat/completions"
 
@@ -182,6 +187,7 @@ async def test_a_repeated_idempotency_key_gives_the_same_choices(chat: Scene) ->
 async def test_images_are_shown_to_a_model_that_looks_at_them(stage: Stage) -> None:
     picture = data_uri(Image.new("RGB", (8, 8)))
     one: dict[str, Any] = {"type": "image_url", "image_url": {"url": picture, "detail": "low"}}
+    shown = {"type": "image", "image": picture}
     async with stage("image-to-text", inline_input_bytes=100_000) as scene:
         asking = ask(
             scene.client,
@@ -193,21 +199,86 @@ async def test_images_are_shown_to_a_model_that_looks_at_them(stage: Stage) -> N
         )
         (lease,) = await scene.asked()
         assert lease.input == {
-            "image": picture,
-            "prompt": "Be brief.\n\nWhat is this?",
+            "messages": [
+                {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
+                {"role": "user", "content": [{"type": "text", "text": "What is this?"}, shown]},
+            ],
             "max_new_tokens": 8,
         }
         await scene.answer(lease, "Black.", input_token_count=70, output_token_count=2, finish_reason="stop")
         assert (await asking).choices[0].message.content == "Black."
         bare = {"type": "image_url", "image_url": picture}
-        asking = ask(scene.client, messages=[{"role": "user", "content": [one, bare]}])
+        turns: list[Any] = [
+            {"role": "user", "content": [one, bare]},
+            {"role": "assistant", "content": "Two."},
+            {"role": "user", "content": [{"type": "text", "text": "And now?"}, one]},
+        ]
+        asking = ask(scene.client, messages=turns)
         (lease,) = await scene.asked()
-        assert lease.input == {"images": [picture, picture]}
-        await scene.answer(lease, "Two.")
+        assert [turn["role"] for turn in lease.input["messages"]] == ["user", "assistant", "user"]
+        assert lease.input["messages"][0]["content"] == [shown, shown]
+        assert lease.input["messages"][2]["content"] == [{"type": "text", "text": "And now?"}, shown]
+        await scene.answer(lease, "Three.")
         await asking
-        for messages in (HELLO, [*HELLO, {"role": "assistant", "content": "Hi"}, *HELLO]):
-            refused = await scene.post(PATH, messages=messages)
-            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages")
+
+
+async def test_images_that_cannot_be_shown_are_refused_by_their_places(stage: Stage) -> None:
+    async with stage("image-to-text") as scene:
+        for url, param in (("data:image/png;base64,AAAA", "messages.0.content.1.image"), (OURS, "messages")):
+            images = [{"type": "image_url", "image_url": url}] * (9 if url == OURS else 1)
+            content = [{"type": "text", "text": "What is this?"}, *images]
+            refused = await scene.post(PATH, messages=[{"role": "user", "content": content}])
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, param), refused.text
+
+
+async def test_an_answer_tells_how_likely_its_tokens_were(chat: Scene) -> None:
+    asking = ask(chat.client, logprobs=True, top_logprobs=1)
+    (lease,) = await chat.asked()
+    assert lease.input["logprobs"] == 1
+    await chat.answer(lease, PIECES, finish_reason="stop")
+    (choice,) = (await asking).choices
+    assert choice.message.content == "Hi é!"
+    told = [(each.token, each.logprob, each.bytes) for each in choice.logprobs.content]
+    assert told == [("Hi", -0.5, [72, 105]), (" é", -1.0, [32, 195, 169]), ("!", -2.0, [33])]
+    (likeliest,) = choice.logprobs.content[2].top_logprobs
+    assert (likeliest.token, likeliest.logprob) == (".", -0.25)
+    assert "offset" not in choice.logprobs.content[0].to_dict()
+
+
+async def test_a_stream_tells_each_piece_with_its_tokens(chat: Scene) -> None:
+    asking = ask(chat.client, logprobs=True, stream=True)
+    await until_queued(chat.served, which="listened")
+    (lease,) = await chat.asked()
+    assert lease.input["logprobs"] == 0
+    await write(chat.redis_url, lease.id, ("item", PIECES[0]))
+    stream = aiter(await asking)
+    chunks = [await anext(stream), await anext(stream)]
+    await chat.answer(lease, PIECES, finish_reason="stop")
+    chunks += [chunk async for chunk in stream]
+    choices = [chunk.choices[0] for chunk in chunks]
+    assert [choice.delta.content for choice in choices] == ["", "Hi", " é!", None]
+    told = [choice.logprobs and [each.token for each in choice.logprobs.content] for choice in choices]
+    assert told == [None, ["Hi"], [" é", "!"], None]
+
+
+async def test_an_answer_may_have_to_fit_a_schema(chat: Scene) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    named = {"name": "number", "schema": schema, "strict": True}
+    for response_format, wanted in (
+        ({"type": "json_object"}, {"type": "object"}),
+        ({"type": "json_schema", "json_schema": named}, schema),
+    ):
+        asking = ask(chat.client, response_format=response_format)
+        (lease,) = await chat.asked()
+        assert lease.input["json_schema"] == wanted
+        await chat.answer(lease, '{"a": 1}')
+        assert (await asking).choices[0].message.content == '{"a": 1}'
+
+
+def format_of(**schema: Any) -> dict[str, Any]:
+    """A request for JSON that fits this schema."""
+    json_schema = {"name": "wanted", "schema": schema}
+    return {"response_format": {"type": "json_schema", "json_schema": json_schema}}
 
 
 IMAGE = {"type": "image_url", "image_url": "https://example.com/a.png"}
@@ -219,8 +290,14 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("messages.0.content.0", {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}),
     ("messages.0.tool_calls", {"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}),
     ("tools", {"tools": [{"type": "function"}]}),
-    ("logprobs", {"logprobs": True}),
-    ("response_format", {"response_format": {"type": "json_object"}}),
+    ("logprobs", {"logprobs": 1}),
+    ("top_logprobs", {"top_logprobs": 2}),
+    ("top_logprobs", {"top_logprobs": 21, "logprobs": True}),
+    ("response_format", {"response_format": {"type": "xml"}}),
+    ("response_format.json_schema.json_schema", {"response_format": {"type": "json_schema"}}),
+    ("response_format", format_of(type="strng")),
+    ("response_format", format_of(**{"$ref": "http://127.0.0.1/schema"})),
+    ("response_format", format_of(description="x" * 70_000)),
     ("modalities", {"modalities": ["text", "audio"]}),
     ("frequency_penalty", {"frequency_penalty": 0.5}),
     ("n", {"n": 0}),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.asking import until_queued
-from tests.api.openai.conftest import MODEL, Scene
+from tests.api.openai.conftest import MODEL, Scene, likelihood
 from tests.api.streaming import write
 
 pytestmark = pytest.mark.anyio
@@ -60,13 +60,36 @@ async def test_a_continuation_is_told_while_it_is_written(chat: Scene) -> None:
     assert usage.usage.total_tokens == 3
 
 
+async def test_a_continuation_tells_its_tokens_in_lists(chat: Scene) -> None:
+    pieces = [
+        {"text": " was", "tokens": [likelihood(" was", -0.5, 0, (" is", -0.3), (" was", -0.5))]},
+        {"text": "!", "tokens": [likelihood("!", -1.5, 4, (".", -0.25))]},
+    ]
+    for stream in (False, True):
+        asking = asyncio.create_task(
+            chat.client.completions.create(model=MODEL, prompt="Alice", logprobs=2, stream=stream)
+        )
+        (lease,) = await chat.asked()
+        assert lease.input["logprobs"] == 2
+        await chat.answer(lease, pieces, finish_reason="stop")
+        answer: Any = await asking
+        answers = [chunk async for chunk in answer] if stream else [answer]
+        told = [each.choices[0].logprobs for each in answers if each.choices[0].logprobs]
+        assert "".join(each.choices[0].text for each in answers) == " was!"
+        assert [token for each in told for token in each.tokens] == [" was", "!"]
+        assert [odds for each in told for odds in each.token_logprobs] == [-0.5, -1.5]
+        assert [place for each in told for place in each.text_offset] == [0, 4]
+        likeliest = [top for each in told for top in each.top_logprobs]
+        assert likeliest == [{" is": -0.3, " was": -0.5}, {".": -0.25, "!": -1.5}]
+
+
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("prompt", {"prompt": [1, 2, 3]}),
     ("prompt", {"prompt": [[1, 2], [3]]}),
     ("prompt", {"prompt": []}),
     ("n", {"prompt": ["a", "b"], "n": 100}),
     ("suffix", {"suffix": "!"}),
-    ("logprobs", {"logprobs": 0}),
+    ("logprobs", {"logprobs": 21}),
     ("echo", {"echo": True}),
     ("best_of", {"best_of": 3}),
 ]

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+)
 
-from api.compat.openai.schemas.fields import Ignored, Off, Sampling, TextOnly, Unused, Usage
+from api.compat.openai.schemas.fields import Ignored, Sampling, TextOnly, Unused, Usage
+from api.compat.openai.schemas.logprobs import ChatLogprobs
+from api.compat.openai.schemas.response_format import ResponseFormat
+from model_types.text_generation.fields import TopLogprobs
 
 
 class _Part(BaseModel):
@@ -72,13 +83,14 @@ class ChatRequest(Sampling):
 
     messages: list[ChatMessage] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, description="The newer name of `max_tokens`.")
-    top_logprobs: Off = None
+    logprobs: bool | None = Field(None, description="Tell how likely each token was.")
+    top_logprobs: TopLogprobs | None = Field(None, description="And so many of the likeliest in its place.")
     tools: Unused = None
     tool_choice: TextOnly = None
     parallel_tool_calls: Ignored = None
     functions: Unused = None
     function_call: TextOnly = None
-    response_format: TextOnly = None
+    response_format: ResponseFormat | None = Field(None, description="Text, JSON, or JSON of a schema.")
     modalities: TextOnly = None
     audio: Unused = None
     moderation: Unused = None
@@ -92,6 +104,21 @@ class ChatRequest(Sampling):
     reasoning_effort: Ignored = None
     safety_identifier: Ignored = None
     verbosity: Ignored = None
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _beside_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and not info.data.get("logprobs"):
+            raise ValueError("needs logprobs to be true")
+        return value
+
+    @property
+    def alternatives(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def wanted(self) -> dict[str, Any] | None:
+        return None if self.response_format is None else self.response_format.wanted
 
     @property
     def most_tokens(self) -> int | None:
@@ -114,7 +141,7 @@ class ChatChoice(BaseModel):
 
     index: int
     message: AssistantMessage
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     finish_reason: FinishReason
 
 
@@ -134,7 +161,7 @@ class ChunkChoice(BaseModel):
 
     index: int
     delta: dict[str, Any]
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     finish_reason: FinishReason | None = None
 
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field
 
 from api.compat.openai.schemas.chat import FinishReason
 from api.compat.openai.schemas.fields import MAX_CHOICES, AtMostOne, Off, Sampling, Texts, Unused, Usage
+from api.compat.openai.schemas.logprobs import CompletionLogprobs
+from model_types.text_generation.fields import TopLogprobs
 
 
 class CompletionRequest(Sampling):
@@ -20,9 +22,14 @@ class CompletionRequest(Sampling):
     )
     best_of: AtMostOne = None
     echo: Off = None
-    # A zero asks for those of the tokens that were chosen.
-    logprobs: Unused = None
+    logprobs: TopLogprobs | None = Field(
+        None, description="Tell how likely each token was, and so many of the likeliest in its place."
+    )
     suffix: Unused = None
+
+    @property
+    def alternatives(self) -> int | None:
+        return self.logprobs
 
 
 class CompletionChoice(BaseModel):
@@ -30,7 +37,7 @@ class CompletionChoice(BaseModel):
 
     index: int
     text: str
-    logprobs: None = None
+    logprobs: CompletionLogprobs | None = None
     finish_reason: FinishReason | None
 
 

@@ -84,7 +84,6 @@ class Sampling(OpenAIRequest):
     frequency_penalty: Off = None
     presence_penalty: Off = None
     logit_bias: Unused = None
-    logprobs: Off = None
 
     @property
     def priority(self) -> Priority:
@@ -101,6 +100,16 @@ class Sampling(OpenAIRequest):
         """How many tokens may be written, by whichever name."""
         return self.max_tokens
 
+    @property
+    def alternatives(self) -> int | None:
+        """How many of the likeliest tokens to tell in each token's place; None for no logprobs at all."""
+        return None
+
+    @property
+    def wanted(self) -> dict[str, Any] | None:
+        """The JSON Schema that texts are to fit, if there is one."""
+        return None
+
     def sampling(self, choice: int) -> dict[str, Any]:
         """The fields of a model's input that say how its choice of this number, from 0, is written."""
         values: dict[str, Any] = {
@@ -111,6 +120,8 @@ class Sampling(OpenAIRequest):
             "repetition_penalty": self.repetition_penalty,
             "stop": self.stop,
             "seed": None if self.seed is None else (self.seed + choice) % SEEDS,
+            "logprobs": self.alternatives,
+            "json_schema": self.wanted,
         }
         return {name: value for name, value in values.items() if value is not None}
 
