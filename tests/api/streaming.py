@@ -102,7 +102,9 @@ def text_in(events: list[Event]) -> str:
     return "".join(event.data for event in events if event.name == "output")
 
 
-async def write(redis_url: str, prediction_id: str, *entries: tuple[StreamEvent, Any], attempt: int = 1) -> None:
+async def write(
+    redis_url: str, prediction_id: str, *entries: tuple[StreamEvent, Any], attempt: int = 1
+) -> None:
     """Write entries as a lane does, and wake who reads them. What is no text goes as an item's JSON."""
     async with Redis.from_url(redis_url) as client, client.pipeline() as pipeline:
         for name, value in entries:
