@@ -12,6 +12,7 @@ import pytest
 from openai import OpenAI
 from PIL import Image
 from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from examples.demo_models import minilm
 from tests.model_types import seeing_models, tiny_encoders
@@ -138,3 +139,10 @@ def _embeds(client: OpenAI) -> None:
     nearness = vectors @ vectors.T
     assert nearness[0, 1] > 0.5 > nearness[0, 2]
     assert packed.usage.prompt_tokens == packed.usage.total_tokens > len(SENTENCES) * 5
+    ids = AutoTokenizer.from_pretrained(str(minilm.folder()))(SENTENCES[0])["input_ids"]
+    by_ids = client.embeddings.create(model="test/minilm", input=ids)
+    assert by_ids.data[0].embedding == pytest.approx(packed.data[0].embedding, abs=1e-6)
+    assert by_ids.usage.total_tokens == len(ids)
+    with pytest.raises(openai.BadRequestError, match="token 30522 is not in this model's vocabulary"):
+        client.embeddings.create(model="test/minilm", input=[[30_522]])
+    assert client.models.retrieve("test/minilm").to_dict()["dimensions"] == len(vectors[0])

@@ -68,6 +68,34 @@ def heard_here(folder: Path, recording: bytes) -> Any:
     return to_jsonable_python(engine.predict([engine.prepare(asked)])[0])
 
 
+def streamed(client: OpenAI) -> tuple[list[str], str]:
+    """The pieces that OpenAI's client is told of a recording's text, and the text at their end."""
+    events = list(
+        client.audio.transcriptions.create(
+            model="test/whisper", file=("rabbit.ogg", WHITE_RABBIT), language="english", stream=True
+        )
+    )
+    assert [event.type for event in events] == [
+        *["transcript.text.delta"] * (len(events) - 1),
+        "transcript.text.done",
+    ]
+    deltas = [event.delta for event in events if event.type == "transcript.text.delta"]
+    done = events[-1]
+    assert done.type == "transcript.text.done"
+    return deltas, done.text
+
+
+def asked_as_json(client: OpenAI) -> tuple[dict[str, Any], str]:
+    """The prediction of a recording in JSON, and the text that its stream tells."""
+    audio = f"data:audio/ogg;base64,{base64.b64encode(WHITE_RABBIT).decode()}"
+    body = {"model": "test/whisper", "input": {"audio": audio, "language": "english", "timestamps": "word"}}
+    headers = {"Authorization": f"Bearer {client.api_key}", "Prefer": "wait=60"}
+    made = httpx.post(f"{client.base_url}predictions", json=body, headers=headers, timeout=60).json()
+    events = httpx.get(made["urls"]["stream"], timeout=60).text.split("\n\n")
+    told = [event.splitlines()[2:] for event in events if "event: output" in event]
+    return made, "".join("\n".join(line.removeprefix("data: ") for line in lines) for lines in told)
+
+
 def test_media_go_in_and_out(client: OpenAI, tmp_path: Path) -> None:
     def hear(name: str, recording: bytes) -> dict[str, Any]:
         return client.audio.transcriptions.create(
@@ -94,9 +122,18 @@ def test_media_go_in_and_out(client: OpenAI, tmp_path: Path) -> None:
     heard = hear("rabbit.ogg", WHITE_RABBIT)
     assert heard["words"]
     told = {"task": "transcribe", "usage": {"type": "duration", "seconds": heard["duration"]}}
-    assert same_numbers(heard, heard_here(tmp_path / "whisper", WHITE_RABBIT) | told)
+    here = heard_here(tmp_path / "whisper", WHITE_RABBIT)
+    assert same_numbers(heard, here | told)
     again = hear("rabbit.mp3", stereo_mp3(WHITE_RABBIT))
     assert [heard["duration"], again["duration"]] == pytest.approx([3.804, 3.804], abs=0.05)
+
+    made, stream = asked_as_json(client)
+    assert made["metrics"]["input_audio_seconds"] == pytest.approx(heard["duration"], abs=0.001)
+    assert same_numbers(made["output"], here)
+    assert stream.split() == here["text"].split()
+    deltas, text = streamed(client)
+    assert "".join(deltas) == text == here["text"]
+    assert len(deltas) > 1
 
     images = [base64.b64decode(image.b64_json or "") for image in draw(2, "b64_json")]
     assert [Image.open(BytesIO(data)).size for data in images] == [(64, 72), (64, 72)]
