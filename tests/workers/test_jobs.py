@@ -16,7 +16,7 @@ import pytest
 import redis
 from pydantic import BaseModel
 
-from db.blobs import Blobs
+from db.blobs import REFERENCE_PREFIX, Blobs
 from db.ids import new_id
 from db.leases import Lease, Outcome
 from db.settings import BlobSettings
@@ -147,14 +147,12 @@ def test_a_run_that_comes_out_differently_has_the_last_word(
     assert "is not what was told of it" in caplog.text
 
 
-def test_a_file_in_the_place_of_a_text_is_the_only_piece_of_the_list(telling: Telling) -> None:
-    file = OutputFile("echo.txt", "text/plain", b"hello")
-    for streams in (True, False):
-        held = lease(streams=streams)
-        job = Job(held)
-        job.chunks_are = "text"
-        url = f"augury-blob:{blob.key}" if (blob := None) else ""
-        assert url == ""
+def test_a_file_in_the_place_of_a_text_is_the_only_piece_of_its_list(telling: Telling) -> None:
+    streams, plain = lease(streams=True), lease()
+    outcomes = run(telling.echoes(*((held, {"text": "hello", "file": True}) for held in (streams, plain))))
+    files = {id: REFERENCE_PREFIX + outcome.files[0].key for id, outcome in outcomes.items()}
+    assert output(outcomes[streams.id]) == [files[streams.id]]
+    assert output(outcomes[plain.id]) == files[plain.id]
 
 
 def test_items_are_told_as_json_until_one_of_them_is_a_file(telling: Telling) -> None:

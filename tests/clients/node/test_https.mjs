@@ -9,11 +9,12 @@ const input = { text: "a file", file: true };
 
 test("an output file is a FileOutput, read as a blob and chunk by chunk", async () => {
   // The client sends no token along.
-  const output = await replicate.run("demo/echo", { input });
+  const [output] = await replicate.run("demo/echo", { input });
   assert.equal(output.url().protocol, "https:");
   assert.equal(await (await output.blob()).text(), "a file");
 
   const chunks = [];
-  for await (const chunk of await replicate.run("demo/echo", { input })) chunks.push(chunk);
+  const [again] = await replicate.run("demo/echo", { input });
+  for await (const chunk of again) chunks.push(chunk);
   assert.equal(Buffer.concat(chunks).toString(), "a file");
 });

@@ -35,12 +35,12 @@ test("an output file as a data: URI is a FileOutput", async () => {
   const fetchData = (url, init) =>
     fetch(url, { ...init, headers: { ...init?.headers, "X-Augury-Output": "data" } });
   const client = new Replicate({ baseUrl, fetch: fetchData });
-  const output = await client.run("demo/echo", { input: { text: "a file", file: true } });
+  const [output] = await client.run("demo/echo", { input: { text: "a file", file: true } });
   assert.equal(await (await output.blob()).text(), "a file");
 });
 
 test("an output file is fetched without a token", async () => {
-  const url = await replicate.run("demo/echo", { input: { text: "a file", file: true } });
+  const [url] = await replicate.run("demo/echo", { input: { text: "a file", file: true } });
   assert.equal(await (await fetch(url)).text(), "a file");
 });
 

@@ -47,12 +47,13 @@ def test_a_file_that_was_uploaded_before_is_an_input() -> None:
 
 def test_over_http_an_output_file_is_its_url() -> None:
     """The client makes FileOutputs of https: and data: alone."""
-    assert str(replicate.run("demo/echo", input={"text": "a file", "file": True})).startswith("http://")
+    [url] = replicate.run("demo/echo", input={"text": "a file", "file": True})
+    assert str(url).startswith("http://")
 
 
 def test_an_output_file_as_a_data_uri_is_read_and_iterated_over() -> None:
     client = replicate.Client(headers={"X-Augury-Output": "data"})
-    output = client.run("demo/echo", input={"text": "a file", "file": True})
+    [output] = client.run("demo/echo", input={"text": "a file", "file": True})
     assert isinstance(output, FileOutput)
     assert output.read() == b"a file"
     assert b"".join(output) == b"a file"
@@ -60,5 +61,5 @@ def test_an_output_file_as_a_data_uri_is_read_and_iterated_over() -> None:
 
 
 def test_a_file_output_follows_no_redirect_and_sends_its_token() -> None:
-    url = replicate.run("demo/echo", input={"text": "bytes at once", "file": True})
+    [url] = replicate.run("demo/echo", input={"text": "bytes at once", "file": True})
     assert FileOutput(url, replicate.default_client).read() == b"bytes at once"

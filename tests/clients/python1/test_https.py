@@ -13,7 +13,7 @@ INPUT = {"text": "a file", "file": True}
 
 def test_an_output_file_is_read_and_iterated_over() -> None:
     """The client sends its token along, and follows no redirect."""
-    output = replicate.run("demo/echo", input=INPUT)
+    [output] = replicate.run("demo/echo", input=INPUT)
     assert isinstance(output, FileOutput)
     assert output.url.startswith("https://")
     assert output.read() == b"a file"

@@ -39,13 +39,13 @@ def test_a_file_is_downloaded_by_its_signed_url(client: Replicate) -> None:
 
 
 def test_an_output_file_is_read_without_a_token(client: Replicate) -> None:
-    url = client.run("demo/echo", input={"text": "a file", "file": True})
+    [url] = client.run("demo/echo", input={"text": "a file", "file": True})
     assert replicate.FileOutput(url, client).read() == b"a file"
 
 
 def test_an_output_file_as_a_data_uri_is_read() -> None:
     client = Replicate(default_headers={"X-Augury-Output": "data"})
-    output = client.run("demo/echo", input={"text": "a file", "file": True})
+    [output] = client.run("demo/echo", input={"text": "a file", "file": True})
     assert output.read() == b"a file"
 
 
