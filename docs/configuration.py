@@ -125,7 +125,8 @@ def example() -> str:
         lines += ["", f"# --- {title} ---"]
         for name, field in settings_of(settings).items():
             if name not in seen:
-                lines += [*_comment(str(field.description)), f"#{name}={default_of(field)}"]
+                also = "".join(f" Also: {alias}." for alias in aliases_of(field))
+                lines += [*_comment(f"{field.description}{also}"), f"#{name}={default_of(field)}"]
             seen.add(name)
     return "\n".join(lines) + "\n"
 
