@@ -69,8 +69,8 @@ def stacks(
             place_witness(database_url)
             yield [first, second]
         finally:
-            second.stop()
-            first.stop()
+            second.kill_all()
+            first.kill_all()
 
 
 @pytest.fixture(scope="module")
