@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -180,6 +181,30 @@ def test_those_who_run_do_not_linger_with_those_who_join(yard: Yard) -> None:
     assert yard.rows(
         f"SELECT completed_at - started_at < interval '2.5 s' FROM predictions WHERE id = '{runs}'"
     ) == [(True,)]
+
+
+def test_a_lane_does_as_its_operator_has_tuned_it(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tuning = {"WARMUP_STEPS": "2", "BATCH_TIMEOUT": "2", "BATCH_SIZE": "2", "CHAT_MAX_NEW_TOKENS": "7"}
+    for name, value in tuning.items():
+        monkeypatch.setenv(name, value)
+    yard.add_version(warm_up=[{"text": "warm"}])
+    caplog.set_level(logging.INFO, "workers.warming")
+    with yard.lane() as lane:
+        yard.submit("loads it")
+        lane.serve("echo")
+        assert caplog.text.count("warmed up test/echo") == 2
+        yard.submit("waits")
+        with serving(lane):
+            time.sleep(0.5)
+            yard.submit("fills up")
+        yard.run("UPDATE model_versions SET model_type = 'text-generation'")
+        found = lane._find("version")
+    assert found is not None
+    assert found.options["max_new_tokens"] == 7
+    ended = "SELECT max(completed_at) - min(completed_at) < interval '0.2 s' FROM predictions"
+    assert yard.rows(f"{ended} WHERE input->>'text' <> 'loads it'") == [(True,)]
 
 
 def test_what_runs_for_too_long_ends_between_two_steps_and_alone(yard: Yard) -> None:
