@@ -42,7 +42,7 @@ test: $(TO_WORK) $(CLIENTS)  ## Run the whole test suite; it starts the servers 
 test-fast: $(TO_WORK)  ## Run the tests that take no more than about two seconds each
 	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
 
-test-clients: $(TO_WORK) $(CLIENTS)  ## Run Replicate's official clients against a server (part of `make test`)
+test-clients: $(TO_WORK) $(CLIENTS)  ## Run the official clients against a server (part of `make test`)
 	$(BIN)/python -m pytest tests/clients $(ARGS)
 
 bench: $(TO_WORK)  ## Measure, and print a table of ratios

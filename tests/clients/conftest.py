@@ -24,6 +24,8 @@ from tests.workers.receivers import CERTIFICATE
 collect_ignore = [*environments.PYTHONS, "node"]
 # A drawn digit, for models that see.
 PICTURE = Path(__file__).parents[2] / "examples/demo_models/digits/samples/0.png"
+# A sentence, for models that hear.
+RECORDING = Path(__file__).parents[1] / "model_types/white_rabbit.ogg"
 _SUITE_SECONDS = 90
 # Limits that are small enough to be reached, silences that are soon broken, and a proxy whose word is taken.
 _SETTINGS = {
@@ -32,7 +34,7 @@ _SETTINGS = {
     "STREAM_KEEP_ALIVE_SECONDS": "1",
     "FORWARDED_ALLOW_IPS": "127.0.0.1",
 }
-_OURS = ("REPLICATE_", "PYTEST_", "PYTHON")
+_OURS = ("OPENAI_", "REPLICATE_", "PYTEST_", "PYTHON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,11 @@ class Server:
             "REPLICATE_BASE_URL": base_url,
             "REPLICATE_POLL_INTERVAL": "0.05",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "OPENAI_BASE_URL": f"{self.url}/v1",
+            "OPENAI_API_KEY": self.token,
             "STRANGER_TOKEN": self.stranger_token,
             "PICTURE": str(PICTURE),
+            "RECORDING": str(RECORDING),
             "SSL_CERT_FILE": str(CERTIFICATE),
             "NODE_EXTRA_CA_CERTS": str(CERTIFICATE),
         }

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from db.ids import new_id
+from examples.demo_models import RECITAL
 from tests.clients import environments
 from tests.clients.conftest import Server, node
 from tests.stack import wait_until
@@ -56,6 +57,29 @@ def test_replicate_2_for_python(server: Server, suite: str) -> None:
 @pytest.mark.parametrize("suite", _suites("node", ".mjs"))
 def test_replicate_for_node(server: Server, node_directory: Path, suite: str) -> None:
     server.run(node(suite), f"{_base_url(server, suite)}/v1", node_directory)
+
+
+@pytest.fixture
+def more_models(server: Server, tmp_path: Path) -> None:
+    """Models that the demo has not: one that chats, and two untaught ones, which hear and draw."""
+    # Here, since they take seconds to load.
+    from tests.model_types import tiny_diffusion, whisper
+
+    shutil.copytree(RECITAL, tmp_path / "talker")
+    template = "{% for turn in messages %}{{ turn.content }}{% endfor %}"
+    (tmp_path / "talker" / "chat_template.jinja").write_text(template)
+    whisper.build(tmp_path / "whisper")
+    tiny_diffusion.build(tmp_path / "painter")
+    types = {"talker": "text-generation", "whisper": "speech-to-text", "painter": "text-to-image"}
+    with server.http() as http:
+        for name, model_type in types.items():
+            model = {"owner": "test", "name": name, "model_type": model_type}
+            http.post("/v1/models", json=model | {"model_path": str(tmp_path / name)}).raise_for_status()
+
+
+@pytest.mark.usefixtures("more_models")
+def test_openai_for_node(server: Server, node_directory: Path) -> None:
+    server.run(node("openai_test.mjs"), server.url, node_directory)
 
 
 def test_the_example_for_python(server: Server) -> None:
