@@ -21,12 +21,12 @@ WITH_A_SCHEMA = [info for info in registry.BUILT_IN if info.name != "custom"]
 
 @pytest.mark.parametrize("info", WITH_A_SCHEMA, ids=lambda info: info.name)
 def test_the_examples_are_inputs_and_outputs_of_the_type(info: TypeInfo) -> None:
-    given, made = (
-        json.loads(text) for text in re.findall(r"```json\n(.*?)```", SECTIONS[info.name], re.DOTALL)
-    )
-    info.Input.model_validate(given)
+    texts = re.findall(r"```json\n(.*?)```", SECTIONS[info.name], re.DOTALL)
+    assert texts
     output_type: TypeAdapter[Any] = TypeAdapter(info.Output)
-    jsonschema_rs.Draft202012Validator(output_type.json_schema()).validate(made)
+    for given, made in zip(texts[::2], texts[1::2], strict=True):
+        info.Input.model_validate(json.loads(given))
+        jsonschema_rs.Draft202012Validator(output_type.json_schema()).validate(json.loads(made))
 
 
 @pytest.mark.parametrize("info", registry.BUILT_IN, ids=lambda info: info.name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -54,6 +56,7 @@ def test_the_official_client_writes_chats_embeds_and_reranks(models: Stack) -> N
     with OpenAI(base_url=f"{models.url}/v1", api_key=models.token(), max_retries=0, timeout=60) as client:
         text = _continues(client)
         _chats(client, text)
+        _keeps_to_a_schema(client)
         _looks(client)
         _embeds(client)
     body = {"model": "test/reranker", "query": "the cat", "documents": ["a dog", "a fish"], "top_n": 1}
@@ -114,6 +117,36 @@ def _chats(client: OpenAI, text: str) -> None:
     assert usage.completion_tokens == 16
 
 
+def _keeps_to_a_schema(client: OpenAI) -> None:
+    """Tokens that the model would never have drawn, as their logprobs tell; the same in pieces."""
+    schema = {"type": "object", "properties": {"is": {"enum": ["cat", "rabbit"]}}, "required": ["is"]}
+    asked: dict[str, Any] = {
+        "model": "test/talker",
+        "messages": [{"role": "user", "content": PROMPT}],
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "animal", "schema": {**schema, "additionalProperties": False}},
+        },
+        "max_tokens": 120,
+        "seed": 1,
+        "logprobs": True,
+        "top_logprobs": 2,
+    }
+    (whole,) = client.chat.completions.create(**asked).choices
+    assert json.loads(whole.message.content or "")["is"] in ("cat", "rabbit")
+    tokens = whole.logprobs.content
+    assert bytes(byte for token in tokens for byte in token.bytes).decode() == whole.message.content
+    assert min(token.logprob for token in tokens) < -5
+    assert all(len(token.top_logprobs) == 2 for token in tokens)
+    told = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, stream=True)]
+    assert "".join(piece.delta.content or "" for piece in told) == whole.message.content
+    pieces = [token for piece in told if piece.logprobs for token in piece.logprobs.content]
+    assert [token.token for token in pieces] == [token.token for token in tokens]
+    asked["response_format"]["json_schema"]["schema"] = {"type": "array", "uniqueItems": True}
+    with pytest.raises(openai.BadRequestError, match="uniqueItems"):
+        client.chat.completions.create(**asked)
+
+
 def _looks(client: OpenAI) -> None:
     """A larger image is more tokens to read."""
     read = []
@@ -128,6 +161,14 @@ def _looks(client: OpenAI) -> None:
         assert 1 <= seen.usage.completion_tokens <= 4
         read.append(seen.usage.prompt_tokens)
     assert 0 < read[0] < read[1]
+    turns: list[Any] = [
+        {"role": "user", "content": [{"type": "image_url", "image_url": image}]},
+        {"role": "assistant", "content": "A red square."},
+        {"role": "user", "content": [{"type": "image_url", "image_url": image}]},
+    ]
+    again = client.chat.completions.create(model="test/viewer", messages=turns, max_tokens=4)
+    assert again.usage is not None
+    assert again.usage.prompt_tokens > 2 * read[1]
 
 
 def _embeds(client: OpenAI) -> None:
