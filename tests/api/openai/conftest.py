@@ -65,13 +65,15 @@ Stage = Callable[..., AbstractAsyncContextManager[Scene]]
 
 @pytest.fixture
 def stage(serve: Serve, database_url: str, redis_url: str) -> Stage:
-    """Set the scene for a model of this type, with these settings of the gateway."""
+    """Set the scene for a model of this type and options, with these settings of the gateway."""
 
     @asynccontextmanager
-    async def set_up(model_type: str, **settings: Any) -> AsyncIterator[Scene]:
+    async def set_up(
+        model_type: str, *, options: dict[str, Any] | None = None, **settings: Any
+    ) -> AsyncIterator[Scene]:
         async with serve(**settings) as served, listening(served) as http:
             root = await served.admin()
-            await add_model(served, root, name="model", model_type=model_type)
+            await add_model(served, root, name="model", model_type=model_type, options=options or {})
             token = root["Authorization"].removeprefix("Bearer ")
             base_url = f"{http.base_url}/v1"
             async with (

@@ -123,6 +123,43 @@ async def test_every_request_of_a_batch_is_answered_as_its_route_answers(writer:
     }
 
 
+CHAT = {"messages": [{"role": "user", "content": "Hello"}], "n": 2, "max_completion_tokens": 5}
+EMBEDDINGS = {"input": ["a", "b", "a"], "encoding_format": "base64"}
+RERANK = {"query": "q", "documents": ["d", "e"], "return_documents": True}
+RANKED = [{"index": 1, "relevance_score": 0.5, "document": {"text": "e"}}]
+LABELS = [{"label": "toxic", "score": 0.75}]
+# Of each route: the model's type and options, a request's body, and what the model gives for each input.
+ROUTES: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[Any]]] = {
+    "/v1/chat/completions": ("text-generation", {}, CHAT, ["Yes.", "No."]),
+    "/v1/embeddings": ("embeddings", {}, EMBEDDINGS, [[[1.0, 2.0], [3.0, 4.0]]]),
+    "/v1/rerank": ("rerank", {}, RERANK, [RANKED]),
+    "/v1/moderations": ("classification", {"moderation": {"toxic": 0.5}}, {"input": "x"}, [LABELS]),
+}
+
+
+@pytest.mark.parametrize("endpoint", ROUTES)
+async def test_a_line_is_answered_like_a_request(stage: Stage, endpoint: str) -> None:
+    model_type, options, body, outputs = ROUTES[endpoint]
+    async with stage(model_type, options=options) as scene:
+
+        async def give() -> None:
+            for lease, output in zip(await scene.asked(len(outputs)), outputs, strict=True):
+                await scene.answer(lease, output, input_token_count=2, output_token_count=3)
+
+        asking = asyncio.create_task(scene.post(endpoint, **body))
+        await give()
+        direct = (await asking).json()
+        batch = await begin(scene, [request(url=endpoint, body={"model": MODEL} | body)], endpoint=endpoint)
+        await give()
+        batch = await until(scene, batch, "completed")
+        (line,) = (await lines_of(scene, batch.output_file_id)).values()
+    told = line["response"]["body"]
+    for answer in (direct, told):
+        for its_own in ("id", "created"):
+            answer.pop(its_own, None)
+    assert told == direct
+
+
 async def test_rows_of_a_batch_wait_behind_all_others(writer: Scene) -> None:
     batch = await begin(writer, [request(str(number)) for number in range(3)])
     leases = await writer.asked(3)

@@ -19,7 +19,7 @@ from db.repositories.batches import Claim, Settled, Span
 from db.states import Priority
 
 # So few at a time, that whoever else this process serves does not wait for long.
-_AT_ONCE = 8
+_AT_ONCE = 4
 # There is no room now, or something is away: the line is to be submitted again.
 _LATER = (429, 503)
 

@@ -10,6 +10,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Self
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.compat.openai.batching.feeding import request_id_of
 from api.compat.openai.batching.lines import OPERATIONS, body_of, read_lines
@@ -25,7 +26,7 @@ from db.repositories.transactions import read
 from db.states import Status
 from db.tables import Batch, BatchLine, File
 
-_AT_ONCE = 16
+_AT_ONCE = 8
 # Beyond this a file is on the disk while it is written.
 _IN_MEMORY_BYTES = 1 << 20
 _CANCELLED = {"code": "batch_cancelled", "message": "The batch was cancelled before this request was done."}
@@ -121,6 +122,8 @@ class Answers:
             version = await self._gateway.versions.resolve(done[0].version_id, self._owner)
             body = operation.body_type.model_validate_json(body_of(data))
             return _Response(200, operation.answer(body, version, done).encode(), done)
+        except (SQLAlchemyError, OSError):  # the request has nothing to do with it: later
+            raise
         except Exception as error:  # the route would have answered it too
             answer = error_answer(error)
             return _Response(answer.status_code, bytes(answer.body))
