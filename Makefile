@@ -12,6 +12,9 @@ TO_WORK := $(VENV)/.installed-to-work
 CLIENTS := $(VENV)/clients/.installed
 CLIENTS_PINS := $(wildcard tests/clients/*/requirements.txt tests/clients/node/package*.json)
 
+# Tests and benchmarks start the same programs many times: they are compiled once, whatever the shell asks for.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run install fmt lint test test-fast test-clients bench migrate
