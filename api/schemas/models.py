@@ -260,7 +260,7 @@ class NamedModel(BaseModel):
 
     @classmethod
     def of(cls, model: Model) -> Self:
-        return cls(**model.model_dump(include=cls.model_fields.keys()))
+        return cls(**model.model_dump(include=set(cls.model_fields)))
 
 
 class ModelPage(BaseModel):

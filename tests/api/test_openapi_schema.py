@@ -152,6 +152,11 @@ def test_text_that_comes_in_chunks_is_an_iterator_to_be_joined() -> None:
     assert "x-cog-streaming" not in of_version(stored("embeddings"))["paths"]["/predictions"]["post"]
 
 
+def test_a_text_that_is_a_part_of_an_output_leaves_it_an_object() -> None:
+    output = of_version(stored("speech-to-text"))["components"]["schemas"]["Output"]
+    assert (output["type"], output["properties"]["text"]["type"]) == ("object", "string")
+
+
 def test_a_custom_versions_own_output_goes_before_what_its_type_gives() -> None:
     own = {"type": "array", "items": {"type": "integer"}, "x-cog-array-type": "iterator"}
     assert output_of(stored("custom", own)) == {**own, "title": "Output"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 import openai
 import pytest
 import soundfile
+from sqlalchemy import text
 
 from tests.api.openai.conftest import MODEL, Scene, Stage
-from tests.api.streaming import write
+from tests.api.streaming import following, write
 
 pytestmark = pytest.mark.anyio
 
@@ -125,9 +127,9 @@ async def test_plain_formats_come_as_plain_text(speech: Scene) -> None:
         "vtt": "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nOh dear!\n\n"
         "01:01:01.250 --> 01:01:02.000\nLate -> &lt;b>&amp; later\n\n",
     }
-    for response_format, text in expected.items():
+    for response_format, written in expected.items():
         asking = ask(speech, response_format=response_format)
-        assert (await answered(speech, asking, segments=SEGMENTS))[1] == text
+        assert (await answered(speech, asking, segments=SEGMENTS))[1] == written
 
 
 async def test_a_stream_tells_segments_before_the_transcript_is_complete(speech: Scene) -> None:
@@ -155,6 +157,27 @@ async def test_a_stream_of_a_silent_recording_is_done_at_once(speech: Scene) -> 
     await speech.answer(lease, transcript(text="", segments=[]))
     told = [event.to_dict() async for event in await asking]
     assert told == [{"type": "transcript.text.done", "text": ""}]
+
+
+async def test_who_follows_the_prediction_reads_its_text_and_who_polls_the_transcript(
+    speech: Scene,
+) -> None:
+    audio = f"data:audio/wav;base64,{base64.b64encode(wav()).decode()}"
+    made = (await speech.post("/v1/predictions", input={"audio": audio}, stream=True)).json()
+    (lease,) = await speech.asked()
+    async with speech.served.gateway.engine.connect() as connection:
+        await connection.execute(
+            text("INSERT INTO partials (id, attempt, output, logs) VALUES (:id, 1, :output, '')"),
+            {"id": lease.id, "output": '{"text": "Oh dear!"}'},
+        )
+    async with following(speech.http, made) as listener:
+        events = listener.read()
+        assert (await anext(events)).data == "Oh dear!"
+        ended = transcript(text="Oh dear! Late.", segments=SEGMENTS)
+        await speech.answer(lease, ended)
+        assert [(event.name, event.data) async for event in events] == [("output", " Late."), ("done", "{}")]
+    found = await speech.http.get(f"/v1/predictions/{lease.id}", headers=speech.root)
+    assert found.json()["output"] == ended
 
 
 async def test_what_the_model_cannot_do_has_a_status_also_with_a_stream(speech: Scene) -> None:
