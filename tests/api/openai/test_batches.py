@@ -137,6 +137,7 @@ ROUTES: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", ROUTES)
 async def test_a_line_is_answered_like_a_request(stage: Stage, endpoint: str) -> None:
     model_type, options, body, outputs = ROUTES[endpoint]

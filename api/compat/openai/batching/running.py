@@ -21,7 +21,7 @@ from db.tables import File, User
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.2
 # Between two tries of a step that something was in the way of.
 RETRY_SECONDS = 2.0
 # So many batches are worked on at a time; the others take turns with them.

@@ -19,7 +19,7 @@ from db.ids import new_id
 from db.repositories.batches import Claim, Settled, Span
 from db.tables import BatchLine, File
 
-# Between two steps: of a batch that goes on, and of one whose predictions have not moved.
+# Between two looks at the lines: of a batch that goes on, and of one whose predictions have not moved.
 BUSY_SECONDS, STILL_SECONDS = 0.2, 0.5
 # A file of nothing but mistakes is to leave a batch that can still be shown.
 MAX_ERRORS = 10_000
@@ -50,7 +50,7 @@ class Step:
                 await self._finish()
             case "finalizing":
                 await self._finish()
-        return BUSY_SECONDS
+        return 0.0
 
     async def _validate(self) -> None:
         """Look into all lines, and let none run unless all of them may."""
