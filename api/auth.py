@@ -60,24 +60,21 @@ async def admit(request: Request, route_class: RouteClass) -> Principal:
     return principal
 
 
+def credential_of(request: Request) -> str:
+    """The token in the Authorization header, valid or not. Raises `Unauthorized` where there is none."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    credential = credential.strip()
+    if scheme.lower() not in _SCHEMES or not credential:
+        raise Unauthorized("a token is needed: Authorization: Bearer <token>")
+    return credential
+
+
 def _is_anonymous(request: Request) -> bool:
     """Whether who calls needs no token and has none, where that is let in.
 
     Some clients cannot but send a key, so people make one up: what has not the form of a token is none.
     """
     gateway: Gateway = request.app.state.gateway
-    return gateway.settings.allow_anonymous and not looks_issued(_credential(request))
-
-
-def credential_of(request: Request) -> str:
-    """The token in the Authorization header, valid or not. Raises `Unauthorized` where there is none."""
-    credential = _credential(request)
-    if not credential:
-        raise Unauthorized("a token is needed: Authorization: Bearer <token>")
-    return credential
-
-
-def _credential(request: Request) -> str:
-    """What stands where a token does; empty without an Authorization header of a scheme that we know."""
-    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
-    return credential.strip() if scheme.lower() in _SCHEMES else ""
+    if not gateway.settings.allow_anonymous:
+        return False
+    return not any(map(looks_issued, request.headers.get("authorization", "").split()))

@@ -94,8 +94,9 @@ async def test_a_key_that_somebody_made_up_is_none_and_stays_out_of_the_text(
 async def test_a_token_that_is_wrong_is_refused_and_not_taken_for_none(open_chat: Scene, token: str) -> None:
     with pytest.raises(openai.AuthenticationError):
         await ask(open_chat.client.with_options(api_key=token))
-    headers = {"Authorization": f"Bearer {token}"}
-    assert (await open_chat.http.get("/v1/models", headers=headers)).status_code == 401
+    for header in (f"Bearer {token}", f"Token {token}", token):
+        headers = {"Authorization": header}
+        assert (await open_chat.http.get("/v1/models", headers=headers)).status_code == 401
 
 
 async def test_who_has_a_token_asks_in_their_own_name(open_chat: Scene) -> None:
