@@ -64,11 +64,12 @@ class Input(BaseModel):
             "oneOf": [
                 {"required": ["image"], "properties": {"image": {"type": "string"}}},
                 {"required": ["images"], "properties": {"images": {"type": "array"}}},
-                {
-                    "required": ["messages"],
-                    "properties": {"messages": {"type": "array"}, "prompt": {"type": "null"}},
-                },
-            ]
+                {"required": ["messages"], "properties": {"messages": {"type": "array"}}},
+            ],
+            "not": {
+                "required": ["messages", "prompt"],
+                "properties": {"messages": {"type": "array"}, "prompt": {"type": "string"}},
+            },
         },
     )
 
