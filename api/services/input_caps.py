@@ -36,7 +36,7 @@ class InputCaps:
         if self.texts is not None and many in properties:
             for described in _alternatives(properties[many]):
                 # A list of numbers is one text, as the ids of its tokens.
-                if described.get("type") == "array" and described["items"].get("type") != "integer":
+                if described.get("type") == "array" and not _is_integer(described.get("items")):
                     _cap(described, "maxItems", self.texts)
         if self.text_chars is not None:
             files = set() if info.own_schemas else _fields_of_files(info)
@@ -53,9 +53,13 @@ def _cap(described: Schema, keyword: str, most: int) -> None:
     described[keyword] = min(most, described.get(keyword, most))
 
 
+def _is_integer(described: Any) -> bool:
+    return isinstance(described, dict) and described.get("type") == "integer"
+
+
 def _fields_of_files(info: TypeInfo) -> set[str]:
     """The fields of a type that name files, which another schema of the version's may describe otherwise."""
-    properties = info.input_schema()["properties"]
+    properties = info.input_schema().get("properties", {})
     return {name for name, described in properties.items() if '"x-media"' in json.dumps(described)}
 
 
