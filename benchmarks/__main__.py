@@ -10,7 +10,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import accept, backfill, echo, growth, sentences, streaming, switching, table, text, vision
+from benchmarks import (
+    accept,
+    backfill,
+    echo,
+    growth,
+    openai_routes,
+    refusal,
+    sentences,
+    streaming,
+    switching,
+    table,
+    text,
+    vision,
+)
 from benchmarks.servers import Servers
 from benchmarks.sizes import QUICK, Sizes
 from benchmarks.table import Row
@@ -22,6 +35,8 @@ BENCHMARKS: Mapping[str, Callable[[Servers, Sizes], Iterator[Row]]] = {
     "streaming": streaming.measure,
     "vision": vision.measure,
     "embeddings": sentences.measure,
+    "openai": openai_routes.measure,
+    "refusal": refusal.measure,
     "switching": switching.measure,
     "backfill": backfill.measure,
     "growth": growth.measure,

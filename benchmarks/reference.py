@@ -19,10 +19,10 @@ Answer = TypeVar("Answer")
 class Reference(Generic[Answer]):
     """A module of ours with one thread, while this is open: tasks in, answers out, lines of JSON."""
 
-    def __init__(self, module: str, model: Path, answer: type[Answer]) -> None:
+    def __init__(self, module: str, answer: type[Answer], *arguments: Path) -> None:
         self._answer = answer
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, str(model)],
+            [sys.executable, "-m", module, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},

@@ -45,7 +45,7 @@ def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
     platform.start_gateway()
     runs = Runs(platform, platform.add_model("minilm", "embeddings", str(model))["id"])
     platform.start_workers("embeddings")
-    with Reference("benchmarks.batched_encode", model, Vectors) as reference:
+    with Reference("benchmarks.batched_encode", Vectors, model) as reference:
         best = best_batch_size(reference, texts[: max(BATCH_SIZES) * 8])
         expected = reference.run(Task(texts, best)).vectors
         require_same(outputs(runs.waiting(texts, CLIENTS).bodies), expected)

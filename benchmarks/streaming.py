@@ -60,7 +60,7 @@ def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
     submissions = [_submission(platform, model["id"], prompt) for prompt in prompts]
     first_tokens = [Prompt(prompt, 1) for prompt in prompts]
     lane_writes = redis.Redis.from_url(servers.valkey.database_url(0))
-    with Reference("benchmarks.batched_generate", RECITAL, Completion) as reference, lane_writes:
+    with Reference("benchmarks.batched_generate", Completion, RECITAL) as reference, lane_writes:
         for clients in CLIENTS:
             alone, first_events, hand_overs = [], [], []
             for number in range(sizes.rounds + 1):

@@ -41,7 +41,7 @@ def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
         total=len(requests),
         keep_bodies=True,
     )
-    with Reference("benchmarks.batched_generate", RECITAL, Completion) as reference:
+    with Reference("benchmarks.batched_generate", Completion, RECITAL) as reference:
         best = best_batch_size(reference, prompts)
         expected = reference.run(Task(prompts, best)).texts
         apply(load, expect=201)
