@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Between the parts of JSON: a space, or a line's end and an indent. Where any blanks may come, some models
 # write them for ever.
 WHITESPACE = r"( ?|\n {0,24})"
+# A state takes one or two kilobytes, and schemas that people write have some thousands.
+MAX_LEXER_STATES = 50_000
 MESSAGE_CHARACTERS = 300
 
 
@@ -42,7 +44,7 @@ class Grammars:
         grammar = LLMatcher.grammar_from_json_schema(
             json.dumps(schema), overrides={"whitespace_pattern": WHITESPACE}
         )
-        limits = LLParserLimits(verbose_errors=False)
+        limits = LLParserLimits(max_lexer_states=MAX_LEXER_STATES, verbose_errors=False)
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=limits)
         if matcher.is_error():
             reason = " ".join(matcher.get_error().split())[:MESSAGE_CHARACTERS]

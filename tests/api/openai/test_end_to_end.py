@@ -87,6 +87,13 @@ def _continues(client: OpenAI) -> str:
         model="test/recital", prompt=PROMPT, max_tokens=8, temperature=0, stop=[text[3:6]]
     )
     assert (cut.choices[0].text, cut.choices[0].finish_reason) == (text[:3], "stop")
+    told = [
+        chunk.choices[0]
+        for chunk in client.completions.create(
+            model="test/recital", prompt=PROMPT, max_tokens=8, temperature=0, stop=[text[3:6]], stream=True
+        )
+    ]
+    assert ("".join(piece.text for piece in told), told[-1].finish_reason) == (text[:3], "stop")
     return text
 
 
