@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 # Runs in a process of its own: what is imported, opened and read there is the gateway's doing.
 PROBE = """
 import os, sys
@@ -46,6 +48,7 @@ print(sorted(heavy), sockets, sorted(read & OURS), opened)
 """
 
 
+@pytest.mark.slow
 def test_importing_the_gateway_loads_nothing_heavy_opens_nothing_and_reads_no_settings() -> None:
     probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=60)
     assert probe.returncode == 0, probe.stderr

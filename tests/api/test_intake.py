@@ -107,6 +107,7 @@ async def test_an_idle_intake_commits_at_once(database_url: str, redis_url: str)
         assert await commits(database_url) == 3
 
 
+@pytest.mark.slow
 async def test_who_waits_for_the_end_does_not_wait_for_the_disk_and_settling_makes_up_for_it(
     own_postgres: EmbeddedPostgres, redis_url: str
 ) -> None:
@@ -181,6 +182,7 @@ async def test_a_client_that_gave_up_disturbs_nobody(database_url: str, redis_ur
     assert await stored(database_url) == {gone.id, stays.id}
 
 
+@pytest.mark.slow
 async def test_a_restart_of_the_database_between_two_submissions_is_not_noticed(
     own_postgres: EmbeddedPostgres, redis_url: str
 ) -> None:
@@ -226,6 +228,7 @@ async def test_a_lock_that_nobody_releases_is_not_waited_for(database_url: str, 
     assert len(await stored(database_url)) == 2
 
 
+@pytest.mark.slow
 async def test_a_server_that_hangs_is_not_waited_for(
     own_postgres: EmbeddedPostgres, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

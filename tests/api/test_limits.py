@@ -37,6 +37,7 @@ def routes_of(routes: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             raise AssertionError(f"a route of an unknown kind: {route!r}")
 
 
+@pytest.mark.slow
 async def test_no_route_is_without_a_limit(serve: Serve) -> None:
     async with serve(**TIGHT) as served:
         routes = sorted(set(routes_of(served.app.routes)))

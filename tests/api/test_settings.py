@@ -98,6 +98,7 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(Path(__file__).parents[2]), **changes}
 
 
+@pytest.mark.slow
 def test_bad_settings_end_the_process_with_one_sentence_each(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "api"],
