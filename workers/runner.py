@@ -212,16 +212,19 @@ class Runner:
 
     def _make_way(self, pool: str, work: Work) -> WaitingVersion | None:
         """Run what goes before the batch work in this session; whose turn it is then."""
-        while (first := self._claims.first(pool)) is not None:
-            if first.is_backfill or self._residency.peek(first.version_id) is None:
-                break
+        first = self._claims.first(pool)
+        while not self._stopping() and first is not None and not first.is_backfill:
             # The session keeps its place meanwhile: no model has to leave for one that is loaded.
-            batch = self._claims.take(first)
+            is_loaded = self._residency.peek(first.version_id) is not None
+            batch = self._claims.take(first) if is_loaded else None
             if batch is None:
                 break
             began = time.monotonic()
             self._run(pool, batch)
             work.postpone(time.monotonic() - began)
+            first = self._claims.first(pool)
+            if self._claims.is_over:
+                break
         return first
 
     def _refill(self, work: Work, reserve: _Reserve, first: WaitingVersion | None) -> None:

@@ -109,6 +109,19 @@ def test_a_stopping_lane_gives_its_batch_work_back(open_workshop: Open) -> None:
     assert workshop.rows("SELECT DISTINCT lane, losses FROM queue") == [(None, 0)]
 
 
+def test_a_slice_ends_though_other_work_keeps_going_before_batch_work(
+    open_workshop: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.claiming.SLICE_SECONDS", 0.2)
+    workshop = open_workshop(v={"max_batch": 1})
+    workshop.submit(*lines(10), priority=BATCH, seconds=0.1)
+    workshop.serve_aside()
+    wait_until(lambda: len(workshop.batches()) > 0)
+    workshop.submit(*(f"urgent {number}" for number in range(40)), seconds=0.05)
+    wait_until(lambda: workshop.client.llen(POOL) > 0 and workshop.runner.work is None)
+    assert len(workshop.batches()) < 20
+
+
 def test_a_pool_gets_no_turn_for_batch_work_while_others_have_other_work(
     open_workshop: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,8 +153,9 @@ def test_two_batches_do_not_push_each_others_models_out_at_every_turn(
 ) -> None:
     monkeypatch.setattr("workers.claiming.SLICE_SECONDS", 0.1)
     options = {"row_seconds": 0.02, "bytes": 10}
-    workshop = open_workshop(v=options, w=options, budget_bytes=10, affinity_seconds=0.0)
-    workshop.runner._backfill._hold_off_seconds = 60.0
+    workshop = open_workshop(
+        v=options, w=options, budget_bytes=10, affinity_seconds=0.0, batch_hold_off_seconds=60.0
+    )
     for text in lines(8):
         workshop.submit(f"v {text}", version="v", priority=BATCH)
         workshop.submit(f"w {text}", version="w", priority=BATCH)
