@@ -79,7 +79,7 @@ async def test_a_version_that_could_not_be_loaded_says_why_until_it_could(
     note_unavailable(engine, "0" * 64, "nobody knows this version")
     state = (await served.http.get(URL)).json()["state"]
     assert state == {"status": "unavailable", "lanes": 0, "reason": "/models/echo has no config.json"}
-    note_available(engine, version)
+    note_available(engine, version, dimensions=None)
     assert (await served.http.get(URL)).json()["state"]["status"] == "not_loaded"
 
 
