@@ -59,6 +59,9 @@ class Call:
         So are all when the client goes away. Raises `Invalid`, `ModelFailed`, `BacklogFull`,
         `Unavailable` and `ClientGone`.
         """
+        if self.is_bound:
+            # A full queue refuses it before there are tasks for it, which cost more than all the rest.
+            self.gateway.backlog.require_room(self.version.model_type, self.principal.id, self.priority)
         return await while_connected(self.request, together([self._ended(*one) for one in enumerate(inputs)]))
 
     async def begin(self, inputs: Sequence[Input]) -> list[PredictionRecord]:
