@@ -27,7 +27,7 @@ async def get(served: Served, url: str, headers: dict[str, str] | None = None, s
 
 async def test_a_token_tells_whose_it_is(served: Served) -> None:
     ann = await served.person("ann")
-    account = {"type": "user", "username": "ann", "name": "ann", "github_url": None}
+    account: dict[str, Any] = {"type": "user", "username": "ann", "name": "ann", "github_url": None}
     account |= {"monthly_run_seconds": None, "run_seconds_this_month": 0}
     assert await get(served, "/v1/account", ann) == account
     await get(served, "/v1/account", status=401)
