@@ -30,7 +30,8 @@ from examples.demo_models import minilm
 
 # Of the rate that one client comes to who sends the next sentence when the last one's vector is there.
 LOAD_SHARE = 0.5
-CONNECTIONS = 64
+# Enough for those who wait at the same time, and few enough that the gateway closes none as idle.
+CONNECTIONS = 16
 SEED = 1936
 LATENCY_TARGET = at_most(1.3)
 USE_TARGET = at_least(0.8)

@@ -1,8 +1,8 @@
-"""Refusal: what a 429 costs in CPU time, beside what a request costs that is served.
+"""Refusal: what a 429 costs in CPU time, beside what a request costs that is served to its end.
 
 Three gateways with a database each: one serves everything, the caller of one has spent the rate limit, and
 the caller of one has as many predictions waiting as may wait. What is asked for is one token of demo/recital:
-as a prediction that nobody waits for, while no lane is there, and as a conversation.
+as a prediction, and as a conversation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from benchmarks.sizes import Sizes
 from benchmarks.table import Row, at_most
 
 CONNECTIONS = 16
-SERVERS = ("postgres", "valkey-server")
 TARGET = at_most(0.2)
 PREDICTIONS, CHAT = "/v1/predictions", "/v1/chat/completions"
 TEXT = "What is the use of a book?"
@@ -34,7 +33,7 @@ FULL_QUEUE = {"BACKLOG_PER_USER": "1"}
 
 
 class Gateway:
-    """A gateway on a database of its own, with a model that talks, and what it and its servers spend."""
+    """A gateway on a database of its own, with a model that talks."""
 
     def __init__(
         self,
@@ -46,8 +45,9 @@ class Gateway:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.platform = Platform(servers, name, keyspace=keyspace, environment=environment)
-        self._gateway = psutil.Process(self.platform.start_gateway().pid)
+        self.platform.start_gateway()
         model_id = self.platform.add_model("talker", "text-generation", str(model))["id"]
+        self._model_id = model_id
         conversation = {
             "model": model_id,
             "messages": [{"role": "user", "content": TEXT}],
@@ -57,15 +57,15 @@ class Gateway:
         headers = {"Authorization": f"Bearer {self.platform.token}"}
         self._requests = {
             PREDICTIONS: self.platform.submission(
-                model_id, {"prompt": TEXT, "max_new_tokens": 1, "temperature": 0}
+                model_id, {"prompt": TEXT, "max_new_tokens": 1, "temperature": 0}, wait=True
             ),
             CHAT: request("POST", CHAT, headers=headers, body=msgspec.json.encode(conversation)),
         }
 
     def fill(self) -> None:
-        """Ask for predictions, which wait, until the gateway has counted as many as may wait."""
-        asked = [self._requests[PREDICTIONS]]
+        """Have a prediction wait, and return when the gateway has counted it."""
         counted_at = time.monotonic() + LOOK_SECONDS
+        asked = [self.platform.submission(self._model_id, {"prompt": TEXT})]
         while time.monotonic() < counted_at:
             with suppress(UnexpectedAnswer):
                 apply(Load(port=self.platform.port, requests=asked, connections=1, total=1), expect=201)
@@ -73,21 +73,20 @@ class Gateway:
     def cpu_us(self, path: str, sizes: Sizes, *, expect: int) -> float:
         """Microseconds of CPU for each request, user's and system's, while clients wait for each answer."""
         self._apply(path, sizes.warm_up_seconds, expect)
-        before = self._cpu_seconds()
+        before = _cpu_seconds()
         count = self._apply(path, sizes.round_seconds, expect)
-        return (self._cpu_seconds() - before) * 1e6 / count
+        return (_cpu_seconds() - before) * 1e6 / count
 
     def _apply(self, path: str, seconds: float, expect: int) -> int:
         asked = [self._requests[path]]
         load = Load(port=self.platform.port, requests=asked, connections=CONNECTIONS, seconds=seconds)
         return len(apply(load, expect=expect).latencies_ms)
 
-    def _cpu_seconds(self) -> float:
-        """Of the gateway, PostgreSQL and Valkey, also of their processes that have ended."""
-        servers = [each for each in psutil.Process().children(recursive=True) if each.name() in SERVERS]
-        spent = [each.cpu_times() for each in (self._gateway, *servers)]
-        ended = [times.children_user + times.children_system for times in spent]
-        return sum(times.user + times.system for times in spent) + sum(ended)
+
+def _cpu_seconds() -> float:
+    """Of all servers, gateways and lanes, also of their processes that have ended."""
+    spent = [process.cpu_times() for process in psutil.Process().children(recursive=True)]
+    return sum(sum(times[:4]) for times in spent)
 
 
 def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
@@ -97,9 +96,8 @@ def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
     limited = Gateway(servers, "limited", model, keyspace=1, environment=SPENT_LIMIT)
     full = Gateway(servers, "full", model, keyspace=2, environment=FULL_QUEUE)
     full.fill()
+    serving.platform.start_workers("text-generation")
     for path, status in ((PREDICTIONS, 201), (CHAT, 200)):
-        if path == CHAT:
-            serving.platform.start_workers("text-generation")
         served, beyond_limit, crowded_out = [], [], []
         for _ in range(sizes.rounds):
             served.append(serving.cpu_us(path, sizes, expect=status))
