@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import TextClause, text
 
 from db.states import Event, Status
@@ -16,12 +17,13 @@ from db.states import Event, Status
 class Ended:
     """A prediction that has just become terminal, and who wants to hear of it.
 
-    `waiter` is the channel on which a gateway waits for it, `webhook` the URL that the outbox now holds.
+    `output` is JSON as it was stored, unread; `waiter` is the channel on which a gateway waits for it,
+    `webhook` the URL that the outbox now holds.
     """
 
     id: str
     status: Status
-    output: Any
+    output: msgspec.Raw | None
     error: str | None
     failure: str | None
     attempts: int
@@ -59,7 +61,7 @@ def ending(gone: str) -> TextClause:
                     WHERE so_far.id = g.id AND so_far.attempt = g.attempt
                 ))
             FROM gone g WHERE p.id = g.id
-            RETURNING p.id, p.status, p.output, p.error, p.failure, p.attempts,
+            RETURNING p.id, p.status, p.error, p.failure, p.attempts,
                       p.started_at, p.completed_at, coalesce(p.logs, '') AS logs, p.metrics, g.waiter,
                       p.owner_id, CASE WHEN {wants(f"'{Event.COMPLETED}'")} THEN p.webhook END AS webhook
         ),
@@ -72,13 +74,17 @@ def ending(gone: str) -> TextClause:
     )
 
 
-def read_endings(rows: Iterable[Any]) -> list[Ended]:
-    """The rows, with names, that an `ending` statement returned."""
+def read_endings(rows: Iterable[Any], outputs: Mapping[str, str | None] | None = None) -> list[Ended]:
+    """The rows, with names, that an `ending` statement returned; `outputs` are those that it was given.
+
+    They may be long, so they do not come back from the database.
+    """
+    outputs = outputs or {}
     return [
         Ended(
             id=row.id,
             status=Status(row.status),
-            output=row.output,
+            output=_unread(outputs.get(row.id)),
             error=row.error,
             failure=row.failure,
             attempts=row.attempts,
@@ -91,3 +97,7 @@ def read_endings(rows: Iterable[Any]) -> list[Ended]:
         )
         for row in rows
     ]
+
+
+def _unread(output: str | None) -> msgspec.Raw | None:
+    return None if output is None else msgspec.Raw(output.encode())

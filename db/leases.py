@@ -357,7 +357,8 @@ class Leases:
             "lanes": sorted({outcome.lease.lane for outcome in outcomes}),
         }
         with self._driver.cursor() as cursor:
-            return read_endings(cursor.execute(self._finish_sql, parameters))
+            rows = cursor.execute(self._finish_sql, parameters)
+            return read_endings(rows, {outcome.lease.id: outcome.output for outcome in outcomes})
 
     def held(self, leases: Iterable[Lease]) -> dict[str, bool]:
         """By id, of those that are still this lane's, whether somebody reads their streams.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from db.leases import Leases, Outcome
 from db.states import Priority, Status
 from db.tables.queue_entry import PRIORITY_STEP
@@ -174,7 +176,10 @@ def test_a_finished_one_leaves_the_queue_and_keeps_its_output(world: Sessions) -
     metrics: dict[str, float | str] = {"output_token_count": 2, "finish_reason": "stop"}
     outcome = Outcome(lease, Status.SUCCEEDED, output='{"said": "déjà vu"}', metrics=metrics)
     (ended,) = lane.finish([outcome])
-    assert (ended.id, ended.status, ended.output) == (identifier, "succeeded", {"said": "déjà vu"})
+    assert (ended.id, ended.status) == (identifier, "succeeded")
+    assert ended.output is not None
+    assert msgspec.json.decode(ended.output) == {"said": "déjà vu"}
+    assert world.rows("SELECT output FROM predictions") == [({"said": "déjà vu"},)]
     assert ended.metrics == metrics
     assert ended.started_at is not None
     assert ended.started_at <= ended.completed_at

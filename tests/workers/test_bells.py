@@ -35,7 +35,7 @@ def nobody() -> str:
 
 def ended(waiter: str | None) -> Ended:
     now = datetime.now(UTC)
-    return Ended(new_id(), Status.SUCCEEDED, "x", None, None, 1, now, now, waiter, None)
+    return Ended(new_id(), Status.SUCCEEDED, None, None, None, 1, now, now, waiter, None)
 
 
 def gateway_client(url: str) -> redis.asyncio.Redis:
