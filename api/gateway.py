@@ -97,6 +97,7 @@ async def open_gateway(
         per_user=settings.backlog_per_user,
         of_owner={ANONYMOUS.id: settings.backlog_anonymous},
     )
+    startup = Startup()
     waiting = Waiting(broker.url())
     waiting.open()
     try:
@@ -120,10 +121,11 @@ async def open_gateway(
             stream_urls=StreamUrls(secret_key),
             inputs=inputs,
             vectors=VectorCache(settings.embedding_cache_size),
-            startup=Startup(),
+            startup=startup,
         )
     finally:
         inputs.close()
+        await startup.close()
         await intake.close()
         await bells.close()
         await backlog.close()

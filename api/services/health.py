@@ -78,6 +78,12 @@ class Startup:
             self._is_over = (await asyncio.shield(self._looking)).is_ready
         return self._is_over
 
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
 
 async def readiness(gateway: Gateway) -> Readiness:
     """Look at everything at once, for about a second at most."""
