@@ -23,6 +23,9 @@ from db.documents import PredictionRecord
 
 _DONE = b"data: [DONE]\n\n"
 
+# Between two tries to stop what follows a prediction.
+STOP_SECONDS = 0.1
+
 
 class Chunks(Protocol):
     """How a kind of completion writes what is new of a choice."""
@@ -128,9 +131,16 @@ class TextStream:
 
     async def close(self) -> None:
         """Stop following, and cancel what has not ended."""
+        following = set(self._following)
+        while following:
+            for task in following:
+                task.cancel()
+            # More than once, because redis-py forgets a cancellation that comes at the wrong moment.
+            _, following = await asyncio.wait(following, timeout=STOP_SECONDS)
         for task in self._following:
-            task.cancel()
-        await asyncio.gather(*self._following, return_exceptions=True)
+            # What one ended with has been told, or nobody listens any more.
+            if not task.cancelled():
+                task.exception()
         await self._call.cancel([record for record in self._records if record.completed_at is None])
 
     async def _follow(self, index: int) -> None:
