@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.stopping import stop
 from db.ids import new_id
 from workers.messages import News, decode_news, encode_news, news_channel
 
@@ -49,10 +50,7 @@ class Waiting:
 
     async def close(self) -> None:
         """Stop listening."""
-        while self._listener is not None and not self._listener.done():
-            # More than once, because redis-py forgets a cancellation that comes while it connects.
-            self._listener.cancel()
-            await asyncio.wait([self._listener], timeout=0.1)
+        await stop(self._listener)
         await self._redis.aclose()
 
     @contextmanager

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from db.settings import DatabaseSettings
 
-# The pool is asked for what two threads of a lane need at once; it has more to do than hand out a connection.
+# As many threads of a lane are at the database at once as a rule: one claims while another finishes.
 MAX_KEPT = 2
 
 
@@ -116,7 +116,7 @@ class Driver:
             else:
                 pooled.close()
             raise _translated(error, self._engine, lost=lost) from error
-        except BaseException:
+        except BaseException:  # also an interruption: the connection may be in the middle of something
             pooled.close()
             raise
         if len(self._kept) < MAX_KEPT:

@@ -18,13 +18,11 @@ from api.compat.openai.schemas.chat import FinishReason
 from api.compat.openai.schemas.fields import Usage
 from api.event_stream import EventStream
 from api.services.streams import Follower
+from api.stopping import stop
 from api.streams import EventName, Position
 from db.documents import PredictionRecord
 
 _DONE = b"data: [DONE]\n\n"
-
-# Between two tries to stop what follows a prediction.
-STOP_SECONDS = 0.1
 
 
 class Chunks(Protocol):
@@ -131,16 +129,7 @@ class TextStream:
 
     async def close(self) -> None:
         """Stop following, and cancel what has not ended."""
-        following = set(self._following)
-        while following:
-            for task in following:
-                task.cancel()
-            # More than once, because redis-py forgets a cancellation that comes at the wrong moment.
-            _, following = await asyncio.wait(following, timeout=STOP_SECONDS)
-        for task in self._following:
-            # What one ended with has been told, or nobody listens any more.
-            if not task.cancelled():
-                task.exception()
+        await stop(*self._following)
         await self._call.cancel([record for record in self._records if record.completed_at is None])
 
     async def _follow(self, index: int) -> None:

@@ -62,7 +62,7 @@ class _Runner:
             return await batches.claim(self._gateway.engine, new_id(), seconds=seconds)
         except (SQLAlchemyError, OSError) as error:
             log.info("batches cannot be looked for now: %s", error)
-        except Exception:
+        except Exception:  # a fault in one look must not end all looking
             log.exception("batches could not be looked for")
         return None
 
@@ -76,7 +76,7 @@ class _Runner:
         except asyncio.CancelledError:
             pause = 0.0
             raise
-        except Exception:
+        except Exception:  # nor a fault in one batch the others
             log.exception("batch %s could not go on; it is tried again", claim.batch.id)
         finally:
             self._room.release()
