@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import sys
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
+
+from benchmarks.serving import serve
 
 DIMENSIONS = 384
 _VECTOR = base64.b64encode(bytes(4 * DIMENSIONS)).decode()
@@ -43,18 +43,5 @@ async def chat() -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Serve on the port given, with the settings of `python -m api`."""
-    uvicorn.run(
-        app,
-        port=int(sys.argv[1]),
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        server_header=False,
-        log_level="warning",
-    )
-
-
 if __name__ == "__main__":
-    main()
+    serve(app)

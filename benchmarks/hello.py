@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
-import uvicorn
 from fastapi import FastAPI
+
+from benchmarks.serving import serve
 
 app = FastAPI()
 
@@ -15,18 +14,5 @@ async def hello() -> dict[str, str]:
     return {"message": "Hello World"}
 
 
-def main() -> None:
-    """Serve on the port given, with the settings of `python -m api`."""
-    uvicorn.run(
-        app,
-        port=int(sys.argv[1]),
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        server_header=False,
-        log_level="warning",
-    )
-
-
 if __name__ == "__main__":
-    main()
+    serve(app)
