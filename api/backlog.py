@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.errors import RETRY_AFTER_SECONDS, TooManyRequests
 from api.places import Places
+from api.stopping import stop
 from db.pools import is_deployment
 from db.repositories.backlog import BacklogCount, count_backlog
 from db.states import Priority
@@ -96,9 +97,7 @@ class Backlog:
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await stop(self._looking)
 
     def _look_if_due(self) -> None:
         if self._looking is None and time.monotonic() >= self._look_at:

@@ -24,6 +24,7 @@ from api.services.input_caps import InputCaps
 from api.services.inputs import InputFiles
 from api.services.versions import Versions
 from api.settings import GatewaySettings
+from api.stopping import Patience
 from api.vector_cache import VectorCache
 from api.waiting import Waiting
 from db.blob_urls import BlobUrls
@@ -62,6 +63,7 @@ class Gateway:
     inputs: InputFiles
     vectors: VectorCache
     startup: Startup
+    patience: Patience
 
 
 def _redis(broker: BrokerSettings) -> Redis:
@@ -97,7 +99,7 @@ async def open_gateway(
         per_user=settings.backlog_per_user,
         of_owner={ANONYMOUS.id: settings.backlog_anonymous},
     )
-    startup = Startup()
+    startup, patience = Startup(), Patience()
     waiting = Waiting(broker.url())
     waiting.open()
     try:
@@ -122,10 +124,12 @@ async def open_gateway(
             inputs=inputs,
             vectors=VectorCache(settings.embedding_cache_size),
             startup=startup,
+            patience=patience,
         )
     finally:
         inputs.close()
         await startup.close()
+        await patience.close()
         await intake.close()
         await bells.close()
         await backlog.close()

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from api.errors import Unavailable
+from api.stopping import Patience
 from db.errors import IdempotencyMismatch
 from db.submissions import Accepted, Submission, make_durable, submit
 from workers.bells import GatewayBells
@@ -50,7 +51,7 @@ class Intake:
         self._connection: AsyncConnection | None = None
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
-        self._abandoned: set[asyncio.Task[_Answers]] = set()
+        self._patience = Patience()
 
     async def accept(self, submission: Submission) -> Accepted:
         """Return when the submission is committed; durably, unless it has a `waiter`.
@@ -79,9 +80,7 @@ class Intake:
         """Commit what was handed in, and disconnect."""
         if self._writing is not None:
             await self._writing
-        for submitting in self._abandoned:
-            submitting.cancel()
-        await asyncio.gather(*self._abandoned, return_exceptions=True)
+        await self._patience.close()
         if self._connection is not None:
             await self._drop(self._connection)
 
@@ -137,20 +136,11 @@ class Intake:
 
     async def _submit_in_time(self, submissions: Sequence[Submission | None]) -> _Answers:
         """`_submit`, with a bound. Nobody waits for a server that hangs to hear of the cancellation too."""
-        submitting = asyncio.create_task(self._submit(submissions), name="submit")
-        done, _ = await asyncio.wait([submitting], timeout=self._timeout_seconds)
-        if done:
-            return submitting.result()
-        self._connection = None
-        self._abandoned.add(submitting)
-        submitting.add_done_callback(self._forget)
-        submitting.cancel()
-        raise TimeoutError
-
-    def _forget(self, submitting: asyncio.Task[_Answers]) -> None:
-        self._abandoned.discard(submitting)
-        if not submitting.cancelled() and (error := submitting.exception()) is not None:
-            log.info("an abandoned submission ended with: %s", error)
+        try:
+            return await self._patience.within(self._timeout_seconds, self._submit(submissions))
+        except TimeoutError:
+            self._connection = None
+            raise
 
     async def _submit(self, submissions: Sequence[Submission | None]) -> _Answers:
         """Submit, a second time on a new connection if the first turns out to be dead. Ids make that safe."""

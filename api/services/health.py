@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy.exc
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.stopping import stop
 from db.repositories import lanes
 from db.repositories.transactions import read
 
@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
 LOOK_SECONDS = 0.2
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +78,7 @@ class Startup:
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await stop(self._looking)
 
 
 async def readiness(gateway: Gateway) -> Readiness:
@@ -106,7 +102,7 @@ async def _pools(gateway: Gateway) -> tuple[list[str], dict[str, int]] | None:
         return await lanes.pools_in_use(session), live
 
     try:
-        return await _in_time(read(gateway.engine, query))
+        return await gateway.patience.within(CHECK_SECONDS, read(gateway.engine, query))
     except (DBAPIError, sqlalchemy.exc.TimeoutError, TimeoutError) as error:
         log.warning("the database is not ready: %s", error)
         return None
@@ -117,14 +113,3 @@ async def _broker(gateway: Gateway) -> bool:
         return bool(await gateway.redis.ping())
     except (RedisError, OSError):
         return False
-
-
-async def _in_time(work: Awaitable[T]) -> T:
-    """The result of `work`, or `TimeoutError`; a server that does not answer cannot hold up the check."""
-    task = asyncio.ensure_future(work)
-    # Not wait_for: that waits on for the cancelled query, for which the driver asks the server politely.
-    done, _ = await asyncio.wait({task}, timeout=CHECK_SECONDS)
-    if not done:
-        task.cancel()
-        raise TimeoutError
-    return task.result()

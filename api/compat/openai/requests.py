@@ -14,9 +14,12 @@ from api.compat.openai.errors import ClientGone
 from api.credentials import Principal
 from api.errors import Invalid, plain
 from api.limits import RouteClass
+from api.stopping import stop
 
 B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T")
+
+TIDY_SECONDS = 10.0
 
 REDACTED = b"[redacted]"
 
@@ -81,9 +84,8 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
             raise ClientGone
         return working.result()
     finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
+        # Its predictions are canceled too, which is not to be broken off.
+        await stop(working, watching, again_seconds=TIDY_SECONDS)
 
 
 async def _until_gone(request: Request) -> None:

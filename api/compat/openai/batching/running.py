@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.compat.openai.batching.steps import STILL_SECONDS, Step
 from api.credentials import Principal
 from api.gateway import Gateway
+from api.stopping import stop
 from db.ids import new_id
 from db.repositories import batches, users
 from db.repositories.batches import Claim, LostClaim
@@ -35,8 +36,7 @@ async def running_batches(gateway: Gateway) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        await stop(looking)
 
 
 class _Runner:
@@ -92,9 +92,7 @@ class _Runner:
             await asyncio.wait({step, renewing}, return_when=asyncio.FIRST_COMPLETED)
             return step.result() if step.done() else renewing.result()
         finally:
-            step.cancel()
-            renewing.cancel()
-            await asyncio.gather(step, renewing, return_exceptions=True)
+            await stop(step, renewing)
 
     async def _renew(self, claim: Claim) -> float:
         seconds = self._gateway.settings.lease_seconds
