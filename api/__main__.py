@@ -15,6 +15,9 @@ from db.settings import BlobSettings, DatabaseSettings
 from workers.broker import BrokerSettings
 
 GRACEFUL_SHUTDOWN_SECONDS = 10
+# Longer than clients and proxies keep a connection they do not use (httpx 5 s, nginx 60 s): whoever sends a
+# request just as the other side hangs up gets an error, and must wonder whether it has been accepted.
+KEEP_ALIVE_SECONDS = 75
 EXIT_BAD_SETTINGS = 2
 
 
@@ -37,6 +40,7 @@ def main() -> None:
         server_header=False,
         proxy_headers=bool(settings.forwarded_allow_ips),
         forwarded_allow_ips=settings.forwarded_allow_ips,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
     )
 

@@ -8,6 +8,7 @@ from itertools import count, cycle
 from uuid import uuid4
 
 import psycopg
+import pytest
 import redis
 from psycopg.sql import SQL, Identifier
 
@@ -40,6 +41,13 @@ class Databases:
     def _execute(self, statement: str, *names: str) -> None:
         with psycopg.connect(self._server.database_url("postgres"), autocommit=True) as connection:
             connection.execute(SQL(statement).format(*map(Identifier, names)))
+
+    @contextmanager
+    def for_test(self, request: pytest.FixtureRequest) -> Iterator[str]:
+        """`emptied`, unless a test asks for its own database, or starts processes, which may outlive it."""
+        is_own = request.node.get_closest_marker("own_database") or "make_stack" in request.fixturenames
+        with self.fresh() if is_own else self.emptied() as url:
+            yield url
 
     @contextmanager
     def fresh(self) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from api.services.inputs import Taken, Upload
 from api.services.retries import Attempt
 from api.services.versions import ResolvedVersion
 from db.documents import PredictionRecord
+from db.ids import time_of
 from db.states import Event, Priority, Status
 from db.submissions import Submission
 from workers.addresses import ForbiddenUrl, check_url
@@ -105,7 +106,8 @@ def submission(
     """What is to be stored and queued."""
     text = _text(taken.values)
     identity = text if taken.identity is taken.values else _text(taken.identity)
-    created_at = datetime.now(UTC)
+    # The id's time, by which lists are cut: what is shown must be what they go by.
+    created_at = time_of(id)
     return Submission(
         id=id,
         owner_id=principal.id,

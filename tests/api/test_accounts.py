@@ -32,6 +32,7 @@ async def log_in(served: Served, username: str = "testuser", password: str = "pa
     return response.json()["access_token"]
 
 
+@pytest.mark.slow
 async def test_the_originals_curl_lines_register_and_log_in(served: Served) -> None:
     registered = await served.http.post("/v1/auth/register", json=TESTUSER)
     assert registered.status_code == 201
@@ -52,6 +53,7 @@ async def test_the_originals_curl_lines_register_and_log_in(served: Served) -> N
     assert me.json() == registered.json()
 
 
+@pytest.mark.slow
 async def test_an_access_token_says_who_since_when_until_when_and_what_for(served: Served) -> None:
     account = (await served.http.post("/v1/auth/register", json=TESTUSER)).json()
     claims = jwt.get_unverified_claims(await log_in(served))
@@ -109,6 +111,7 @@ async def test_a_closed_registration_is_closed(serve: Serve) -> None:
         assert response.status_code == 403
 
 
+@pytest.mark.slow
 async def test_an_invitation_lets_one_person_in(serve: Serve) -> None:
     async with serve(registration="invite") as served:
         admin = await served.admin()
@@ -130,6 +133,7 @@ async def test_an_invitation_lets_one_person_in(serve: Serve) -> None:
         assert await register("bob", await log_in(served, "ann")) == 403
 
 
+@pytest.mark.slow
 async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(served: Served) -> None:
     await served.http.post("/v1/auth/register", json=TESTUSER)
     answers = []
@@ -140,6 +144,7 @@ async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(served: 
     assert answers[0] == answers[1] == (401, "the user name or the password is wrong")
 
 
+@pytest.mark.slow
 async def test_somebody_without_an_account_costs_a_login_the_same_work(served: Served) -> None:
     passwords = served.gateway.passwords
     stored = await passwords.hash("password123")
@@ -233,6 +238,7 @@ async def test_a_token_revoked_at_one_gateway_ends_at_another_within_the_caches_
             assert time.monotonic() < deadline
 
 
+@pytest.mark.slow
 async def test_a_remembered_token_does_not_outlive_its_own_end(serve: Serve) -> None:
     async with serve(token_cache_seconds=60) as served:
         await served.person("ann")
@@ -259,6 +265,7 @@ async def test_the_database_keeps_no_token_and_the_memory_no_text(served: Served
     assert text not in repr(served.gateway.credentials._cache.__dict__)
 
 
+@pytest.mark.slow
 async def test_the_first_administrator_gets_a_token_and_gets_in_again_after_losing_it(served: Served) -> None:
     engine = served.gateway.engine
     first = await ensure_admin(

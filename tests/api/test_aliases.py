@@ -40,6 +40,7 @@ async def test_links_to_further_pages_are_the_proper_ones(served: Served) -> Non
     assert listed["next"].startswith(f"{BASE_URL}/v1/predictions?limit=1&cursor=")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "//", "/health", "/health/", "/openapi.json", "/docs"])
 async def test_pages_of_their_own_stay_where_they_are(served: Served, path: str) -> None:
     assert (await served.http.get(path)).status_code == 200

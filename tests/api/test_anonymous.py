@@ -152,6 +152,7 @@ async def test_each_address_has_a_limit_of_its_own_without_a_token(serve: Serve)
         assert (await served.http.post(PATH, json=body, headers=ann)).status_code == 404
 
 
+@pytest.mark.slow
 async def test_those_without_a_token_share_a_part_of_the_queue(stage: Stage) -> None:
     async with stage("text-generation", allow_anonymous=True, backlog_anonymous=1) as scene:
         # The queue is counted now, and not again for a second.

@@ -125,6 +125,7 @@ async def test_a_change_makes_a_release_that_new_predictions_run(served: Served)
     assert same == changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -256,6 +257,7 @@ async def test_a_gateway_is_ready_when_there_are_lanes_for_its_deployments_too(s
     assert checks["lanes"] == {"echo": 0, "text-generation": 0}
 
 
+@pytest.mark.slow
 async def test_metrics_tell_a_deployments_queue_from_its_types(served: Served) -> None:
     root = await served.admin()
     await add_model(served, root)

@@ -240,6 +240,7 @@ async def test_a_signed_url_downloads_without_a_token_until_it_is_changed(served
         assert (await served.http.get(changed)).status_code == 403, changed
 
 
+@pytest.mark.slow
 async def test_a_file_that_has_expired_is_not_there_any_more(serve: Serve) -> None:
     async with serve(file_hours=0.5 / 3600) as served:
         root = await served.admin()
@@ -267,6 +268,7 @@ async def send(
     return await served.http.post(path, content=chunks(size, told=told), headers=headers | form)
 
 
+@pytest.mark.slow
 async def test_a_large_file_is_never_whole_in_memory(served: Served) -> None:
     root = await served.admin()
     await post(served, root, FILE)
@@ -310,6 +312,7 @@ async def test_a_store_that_is_away_is_told_as_such(serve: Serve, tmp_path: Path
         assert await scalar(served, "SELECT count(*) FROM files") == 0
 
 
+@pytest.mark.slow
 async def test_the_form_is_described(served: Served) -> None:
     described = (await served.http.get("/openapi.json")).json()["paths"]["/v1/files"]["post"]
     form = described["requestBody"]["content"]["multipart/form-data"]["schema"]

@@ -41,6 +41,7 @@ async def test_it_counts_as_starting_until_it_has_its_database(serve: Serve) -> 
         assert await health(served) == (503, "starting")
 
 
+@pytest.mark.slow
 async def test_it_is_starting_until_models_can_run_and_lives_on_when_they_cannot(
     served: Served, database_url: str
 ) -> None:

@@ -205,6 +205,7 @@ def test_formats_are_checked() -> None:
     assert fields_of(refusal) == ["input.day"]
 
 
+@pytest.mark.slow
 def test_an_input_without_end_is_refused() -> None:
     validator = InputValidator(normalise(None, DRAWING), DRAWING)
     deep: dict[str, Any] = {}

@@ -58,6 +58,7 @@ async def test_no_route_is_without_a_limit(serve: Serve) -> None:
             assert limited == ((method, path) not in UNLIMITED), f"{method} {path}: {answers}"
 
 
+@pytest.mark.slow
 async def test_a_spent_limit_says_so_and_when_it_opens_again(serve: Serve) -> None:
     async with serve(rate_limit_read="3/2second") as served:
         ann = await served.person("ann")
@@ -132,6 +133,7 @@ async def test_a_refused_caller_costs_redis_nothing(serve: Serve) -> None:
         assert after - commands <= 2
 
 
+@pytest.mark.slow
 async def test_logins_are_limited_by_address_and_by_account(serve: Serve) -> None:
     form = {"username": "ann", "password": "wrong"}
     async with serve(rate_limit_login="3/hour", client="198.51.100.1") as served:

@@ -70,6 +70,7 @@ async def test_the_originals_curl_lines_create_list_and_get_a_model(served: Serv
         assert (await served.http.get(f"/v1/models/{name}")).json() == model
 
 
+@pytest.mark.slow
 async def test_a_version_is_the_digest_of_its_content(served: Served) -> None:
     admin = await served.admin()
     first = await post(served, admin, **GPT2)

@@ -23,6 +23,7 @@ __all__ = ["stage"]
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_a_text_that_is_too_long_is_refused_by_its_field(stage: Stage) -> None:
     async with stage("embeddings", max_text_chars=5) as scene:
         for texts in ("123456", ["12345", "123456"]):
@@ -37,6 +38,7 @@ async def test_a_text_that_is_too_long_is_refused_by_its_field(stage: Stage) -> 
         assert answer.status_code == 201
 
 
+@pytest.mark.slow
 async def test_what_is_said_in_a_conversation_is_a_text_and_an_image_is_none(stage: Stage) -> None:
     async with stage("image-to-text", max_text_chars=40) as scene:
         picture: dict[str, Any] = {
@@ -56,6 +58,7 @@ async def test_what_is_said_in_a_conversation_is_a_text_and_an_image_is_none(sta
         await asking
 
 
+@pytest.mark.slow
 async def test_more_texts_than_one_request_may_have_are_refused(stage: Stage) -> None:
     async with stage("embeddings", max_batch_size=2) as scene:
         with pytest.raises(openai.BadRequestError, match="more than 2 items") as refused:
@@ -68,6 +71,7 @@ async def test_more_texts_than_one_request_may_have_are_refused(stage: Stage) ->
         await asking
 
 
+@pytest.mark.slow
 async def test_audio_has_a_limit_of_its_own_in_bytes(stage: Stage) -> None:
     sound = recorded(tone(0.1))
     async with stage("speech-to-text", max_audio_bytes=len(sound) - 1) as scene:
@@ -92,6 +96,7 @@ def noise() -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 async def test_a_full_queue_asks_clients_to_return_soon_and_they_find_room(stage: Stage) -> None:
     async with stage("text-generation", max_queue_size=1) as scene:
         # The queue is counted now, and not again for a second.
@@ -122,6 +127,7 @@ async def test_metrics_can_be_switched_off(serve: Serve) -> None:
         assert (await served.http.get("/metrics", headers=await served.admin())).status_code == 404
 
 
+@pytest.mark.slow
 async def test_chats_without_a_model_are_for_the_operators_and_its_revision(stage: Stage) -> None:
     async with stage("text-generation", model_id=MODEL, revision="1") as scene:
         newer = await add_model(

@@ -140,6 +140,7 @@ async def test_a_client_may_send_what_replicate_calls_a_token(served: Served) ->
     assert (await ask(served, token))["status"] == "starting"
 
 
+@pytest.mark.slow
 async def test_the_description_of_the_api_names_the_body_and_both_answers(served: Served) -> None:
     described: dict[str, Any] = (await served.http.get("/openapi.json")).json()
     create = described["paths"]["/v1/predictions"]["post"]

@@ -170,6 +170,7 @@ async def test_limits_are_those_of_the_settings(serve: Serve) -> None:
             assert problem["errors"][0]["message"].startswith(message)
 
 
+@pytest.mark.slow
 async def test_the_body_has_room_for_the_largest_file_in_base64(serve: Serve) -> None:
     async with serve(max_input_bytes=2 * 1024 * 1024) as served:
         root = await root_with_models(served)
@@ -194,6 +195,7 @@ async def test_urls_are_judged_by_what_they_say_where_fetching_is_allowed(serve:
             assert problem["errors"][0]["message"].startswith("must not lead to")
 
 
+@pytest.mark.slow
 async def test_a_file_of_one_prediction_goes_into_the_next_by_its_url(serve: Serve, tmp_path: Path) -> None:
     async with serve(inline_input_bytes=1024) as served:
         root = await root_with_models(served)
@@ -215,6 +217,7 @@ async def uploaded(served: Served, headers: Headers, data: bytes) -> str:
     return response.json()["urls"]["get"]
 
 
+@pytest.mark.slow
 async def test_an_uploaded_file_goes_into_a_prediction_by_its_url(served: Served) -> None:
     root = await root_with_models(served)
     url = await uploaded(served, root, PNG)
@@ -341,6 +344,7 @@ async def test_a_request_without_its_json_is_refused(served: Served) -> None:
     assert response.status_code == 422
 
 
+@pytest.mark.slow
 async def test_parts_are_waited_for_and_described_like_json(served: Served) -> None:
     root = await root_with_models(served)
     body = json.dumps({"model": "root/classification", "input": {}}).encode()

@@ -29,6 +29,7 @@ async def test_the_same_key_is_the_same_prediction_also_after_its_end(
     assert await scalar(served, "SELECT count(*) FROM predictions") == 1
 
 
+@pytest.mark.slow
 async def test_twenty_at_once_at_two_gateways_are_one_prediction(serve: Serve) -> None:
     async with serve() as one, serve() as two:
         root = await one.admin()
@@ -85,6 +86,7 @@ async def test_a_repeated_request_waits_as_the_first_one_did(
     assert await ask(served, root, key="k", prefer="wait=20") == answers[0]
 
 
+@pytest.mark.slow
 async def test_a_repeated_request_that_waits_in_vain_is_answered_as_starting(served: Served) -> None:
     root = await served.admin()
     await add_model(served, root)

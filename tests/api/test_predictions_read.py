@@ -38,6 +38,7 @@ async def test_a_list_has_ones_own_newest_first_and_administrators_see_all(serve
     assert await page(served, nobody) == {"results": [], "next": None, "previous": None}
 
 
+@pytest.mark.slow
 async def test_pages_lead_there_and_back_again_although_new_ones_come(served: Served) -> None:
     root = await served.admin()
     await add_model(served, root)

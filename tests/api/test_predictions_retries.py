@@ -42,6 +42,7 @@ async def test_a_repetition_finds_what_the_lost_answer_was_about(served: Served)
     assert await scalar(served, "SELECT count(*) FROM predictions") == 1
 
 
+@pytest.mark.slow
 async def test_two_equal_requests_that_are_both_repeated_stay_two(served: Served) -> None:
     root = await served.admin()
     await add_model(served, root)

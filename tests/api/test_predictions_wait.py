@@ -52,6 +52,7 @@ async def test_what_a_model_has_measured_is_told_beside_the_times(
     assert await look(served, root, done["id"]) == done
 
 
+@pytest.mark.slow
 async def test_a_prediction_that_takes_longer_is_answered_as_starting(
     served: Served, database_url: str, redis_url: str
 ) -> None:
@@ -74,6 +75,7 @@ async def test_a_prediction_that_takes_longer_is_answered_as_starting(
     assert (await look(served, root, made["id"]))["status"] == "processing"
 
 
+@pytest.mark.slow
 async def test_a_prediction_that_a_crash_has_swallowed_is_not_promised(served: Served) -> None:
     """Who waits is answered only when it is durable, so a crash of the database may lose it before."""
     root = await served.admin()
@@ -87,6 +89,7 @@ async def test_a_prediction_that_a_crash_has_swallowed_is_not_promised(served: S
     assert "lost the prediction" in refused["detail"]
 
 
+@pytest.mark.slow
 async def test_nobody_waits_longer_than_the_server_lets_them(serve: Serve) -> None:
     async with serve(wait_seconds_max=0.2) as served:
         root = await served.admin()
@@ -120,6 +123,7 @@ async def test_who_waits_at_one_gateway_hears_of_a_cancellation_at_another(serve
     assert heard["status"] == "canceled"
 
 
+@pytest.mark.slow
 async def test_lost_news_cost_a_moment_and_no_more(served: Served, database_url: str, redis_url: str) -> None:
     root = await served.admin()
     await add_model(served, root)
@@ -152,6 +156,7 @@ async def test_while_redis_is_away_those_who_wait_are_answered_by_their_rows(
         await asyncio.to_thread(own_valkey.start)
 
 
+@pytest.mark.slow
 async def test_a_cancellation_does_not_wait_for_a_redis_that_hangs(
     serve: Serve, own_valkey: EmbeddedValkey
 ) -> None:

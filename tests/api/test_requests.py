@@ -163,6 +163,7 @@ async def test_each_request_has_an_id_of_its_own(served: Served) -> None:
     assert request_id.get() in seen
 
 
+@pytest.mark.slow
 async def test_the_api_describes_itself(served: Served) -> None:
     described = (await served.http.get("/openapi.json")).json()
     assert "/v1/models/{owner}/{name}" in described["paths"]

@@ -43,6 +43,7 @@ def test_a_secret_key_that_is_none_is_refused_in_one_sentence(key: str) -> None:
     assert "token_urlsafe" in error["msg"]
 
 
+@pytest.mark.slow
 def test_a_random_secret_key_will_do() -> None:
     for _ in range(100):
         settings(secret_key=secrets.token_urlsafe(32))

@@ -22,6 +22,7 @@ async def failing() -> None:
     raise ValueError("nobody listens")
 
 
+@pytest.mark.slow
 async def test_a_task_that_forgets_a_cancellation_ends_all_the_same() -> None:
     task = asyncio.create_task(forgetful())
     await asyncio.sleep(0)

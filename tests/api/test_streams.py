@@ -91,6 +91,7 @@ async def test_a_client_that_is_there_first_is_told_each_chunk_as_it_comes(scene
     assert listener.comments >= 1
 
 
+@pytest.mark.slow
 async def test_who_comes_late_is_told_all_of_it_and_who_comes_back_the_rest(
     scene: Scene, serve: Serve
 ) -> None:
@@ -222,6 +223,7 @@ async def test_polls_show_what_there_is_so_far_of_the_present_attempt(scene: Sce
     assert (ended["status"], ended["output"], ended["logs"]) == ("succeeded", "hello", "two\n")
 
 
+@pytest.mark.slow
 async def test_without_redis_a_stream_goes_by_the_row(
     serve: Serve, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +295,7 @@ async def test_who_goes_away_leaves_nothing_behind(scene: Scene) -> None:
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_holds_up_nobody_and_fills_no_memory(scene: Scene) -> None:
     (lease,) = await scene.lane.claim()
     page = "x" * (1 << 16)

@@ -89,6 +89,7 @@ async def test_news_that_come_before_one_waits_are_kept(redis_url: str) -> None:
             assert await waiting.news(future, Row().look, seconds=1) is not None
 
 
+@pytest.mark.slow
 async def test_lost_news_are_made_up_for_by_a_look(redis_url: str) -> None:
     made = new_id()
     async with waiting_at(redis_url) as waiting:
@@ -112,6 +113,7 @@ async def test_without_redis_the_row_is_looked_at_more_often_and_a_telling_is_no
         await waiting.tell("augury:news:x", news_of("a"))
 
 
+@pytest.mark.slow
 async def test_a_row_that_cannot_be_looked_at_is_looked_at_again() -> None:
     async with waiting_at(f"redis://127.0.0.1:{free_port()}/0") as waiting:
         with waiting.expect("a") as future:
@@ -141,6 +143,7 @@ async def test_nobody_is_remembered_who_has_ceased_to_wait(redis_url: str) -> No
         assert waiting._futures == {}
 
 
+@pytest.mark.slow
 async def test_it_can_be_closed_at_any_moment_of_its_beginning(redis_url: str) -> None:
     for turns in range(40):
         waiting = Waiting(redis_url)

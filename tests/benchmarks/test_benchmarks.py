@@ -72,6 +72,7 @@ def test_a_quick_run_prints_a_row_for_each_result_with_its_ratio(name: str) -> N
         assert met in ({"yes", "no"} if target else {""})
 
 
+@pytest.mark.slow
 def test_an_unknown_benchmark_is_named() -> None:
     run = benchmarks("speed")
 

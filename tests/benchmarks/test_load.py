@@ -54,6 +54,7 @@ def get(path: str) -> bytes:
     return request("GET", path)
 
 
+@pytest.mark.slow
 def test_an_open_loop_sends_when_it_is_time_whatever_has_been_answered(server: Server) -> None:
     load = Load(port=server.port, requests=[get("/200/a")], connections=2, arrivals=[0.0, 0.3, 0.3, 0.6])
     answers = apply(load, expect=200)
@@ -80,6 +81,7 @@ def test_bodies_come_in_the_order_of_the_requests_and_every_answer_is_timed(serv
     assert answers.statuses == {200: 20}
 
 
+@pytest.mark.slow
 def test_a_load_for_a_time_ends_after_it(server: Server) -> None:
     load = Load(port=server.port, requests=[get("/201/echo")], connections=2, seconds=0.2)
 

@@ -7,6 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.db.interleaving import Sessions, sessions
+from tests.servers import Databases
+
+
+@pytest.fixture
+def database_url(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A migrated database without rows: postgresql://…"""
+    with databases.for_test(request) as url:
+        yield url
 
 
 @pytest.fixture

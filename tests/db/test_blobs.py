@@ -47,6 +47,7 @@ def test_what_is_stored_is_read_whole_or_in_part(blobs: Blobs) -> None:
     assert blobs.read(KEY, 8) == b"89"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 3, 20_000_000])
 def test_what_is_stored_from_a_file_is_the_same(blobs: Blobs, size: int) -> None:
     content = bytes(range(256)) * (size // 256) + b"end"[: size % 256]
@@ -76,6 +77,7 @@ def test_an_empty_file_is_a_file(blobs: Blobs) -> None:
     assert (blobs.size_bytes(KEY), blobs.read(KEY)) == (0, b"")
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_not_found_nor_is_a_folder(blobs: Blobs) -> None:
     blobs.put(KEY, b"x")
     for missing in ("predictions/01abc/01abcdef/1/out-1.png", "predictions/01abc", "nothing"):
@@ -85,6 +87,7 @@ def test_what_is_not_there_is_not_found_nor_is_a_folder(blobs: Blobs) -> None:
         blobs.read("predictions/01abc/01abcdef/2/out-0.png")
 
 
+@pytest.mark.slow
 def test_folders_tell_what_is_in_them(blobs: Blobs) -> None:
     assert (blobs.names(), blobs.names("predictions")) == ([], [])
     for key in ("predictions/b/x/1/o", "predictions/a/y/1/o", "predictions/a/y/1/n", "inputs/a/z/o"):
@@ -94,6 +97,7 @@ def test_folders_tell_what_is_in_them(blobs: Blobs) -> None:
     assert blobs.names("predictions/a/y/1") == ["n", "o"]
 
 
+@pytest.mark.slow
 def test_deleting_a_folder_leaves_its_neighbours(blobs: Blobs) -> None:
     for key in ("predictions/a/x/1/o", "predictions/a/x/2/o", "predictions/a/xx/1/o"):
         blobs.put(key, b"x")

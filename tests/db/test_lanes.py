@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, sleep
 
 import psycopg
+import pytest
 
 from db import lanes
 from db.leases import Outcome
 from db.states import FailureCode, Status
 from tests.db.interleaving import Sessions
 from tests.db.requests import POOL, VERSIONS, Request
+
+pytestmark = pytest.mark.own_database
 
 LOCK_WAITERS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -45,6 +45,7 @@ def objects(database_url: str) -> list[str]:
         return [row[0] for row in connection.execute(OBJECTS)]
 
 
+@pytest.mark.slow
 def test_the_tables_of_an_empty_database_become_what_the_classes_say(
     alembic: Config, empty_database_url: str
 ) -> None:
@@ -52,6 +53,7 @@ def test_the_tables_of_an_empty_database_become_what_the_classes_say(
     command.check(alembic)
 
 
+@pytest.mark.slow
 def test_a_downgrade_leaves_nothing_behind_and_the_way_up_is_open_again(
     alembic: Config, empty_database_url: str
 ) -> None:

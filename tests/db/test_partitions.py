@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from db.ids import floor_id
 from db.leases import Outcome
 from db.partitions import WEEK, drop_expired_partitions, ensure_partitions
@@ -12,6 +14,8 @@ from db.states import Status
 from db.submissions import submit
 from tests.db.interleaving import Sessions
 from tests.db.requests import POOL, VERSIONS, Request
+
+pytestmark = pytest.mark.own_database
 
 MONDAY = datetime(2031, 3, 3, tzinfo=UTC)
 

@@ -18,6 +18,8 @@ from db.submissions import SUBMIT
 from tests.db.interleaving import Sessions
 from tests.db.requests import POOL, VERSIONS, Request
 
+pytestmark = pytest.mark.own_database
+
 WAITING = 20_000
 
 

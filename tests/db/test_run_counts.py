@@ -13,6 +13,8 @@ from db.run_counts import PAUSE_SECONDS, SETTLED_AFTER, RunCounts, add_up
 from db.session import sync_engine
 from db.settings import DatabaseSettings
 
+pytestmark = pytest.mark.own_database
+
 NOW = datetime.now(UTC)
 
 

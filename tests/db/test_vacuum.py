@@ -11,6 +11,8 @@ from db.session import sync_engine
 from db.settings import DatabaseSettings
 from db.vacuum import QueueVacuum
 
+pytestmark = pytest.mark.own_database
+
 _DEAD = text("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'queue'")
 _PAST = text(
     """

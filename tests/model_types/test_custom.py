@@ -215,6 +215,7 @@ def test_a_batch_with_too_few_outputs_is_no_answer(write: Callable[[str], str]) 
     assert failure.message == "UnexpectedOutput: predict_batch gave 0 outputs for 1 inputs"
 
 
+@pytest.mark.slow
 def test_unloading_is_told_to_the_class(write: Callable[[str], str], tmp_path: Path) -> None:
     engine = load(
         write(f"""
@@ -282,6 +283,7 @@ def test_two_files_may_be_called_the_same(tmp_path: Path) -> None:
     assert found == ["one", "two"]
 
 
+@pytest.mark.slow
 def test_installed_classes_are_found_by_module_and_by_entry_point(tmp_path: Path) -> None:
     (tmp_path / "shouting.py").write_text(HEAD + SHOUT)
     metadata = tmp_path / "shouting-1.0.dist-info"

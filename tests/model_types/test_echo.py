@@ -98,6 +98,7 @@ def test_echoes_of_one_batch_sleep_together(echo: Echo) -> None:
     assert 0.1 <= time.monotonic() - started < 1.6  # one by one they would take 3.2 s
 
 
+@pytest.mark.slow
 def test_a_crash_kills_its_own_process() -> None:
     program = (
         "from model_types.base import VersionSpec\n"

@@ -16,6 +16,13 @@ from tests.workers.workshop import POOL, Workshop
 
 
 @pytest.fixture
+def database_url(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A migrated database without rows: postgresql://…"""
+    with databases.for_test(request) as url:
+        yield url
+
+
+@pytest.fixture
 def recording_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The registry knows the recorder, by an entry point."""
     metadata = tmp_path / "recording-1.0.dist-info"

@@ -25,6 +25,7 @@ def lines(count: int) -> list[str]:
     return [f"line {number}" for number in range(count)]
 
 
+@pytest.mark.slow
 def test_passes_of_batch_work_are_as_short_as_the_setting_says(open_workshop: Open) -> None:
     workshop = open_workshop(v={"max_batch": 8, "row_seconds": 0.02}, batch_pass_seconds=0.11)
     workshop.submit(*lines(20), priority=BATCH)
@@ -44,6 +45,7 @@ def test_a_row_that_takes_longer_than_a_pass_may_runs_alone(open_workshop: Open)
     assert workshop.batches() == [[line] for line in lines(4)]
 
 
+@pytest.mark.slow
 def test_what_comes_meanwhile_waits_for_one_short_pass_only_and_runs_without_batch_work(
     open_workshop: Open,
 ) -> None:
@@ -58,6 +60,7 @@ def test_what_comes_meanwhile_waits_for_one_short_pass_only_and_runs_without_bat
     assert workshop.batches()[-1] != ["now", "and then"]
 
 
+@pytest.mark.slow
 def test_another_loaded_model_goes_between_two_passes_while_the_session_keeps_its_place(
     open_workshop: Open,
 ) -> None:
@@ -122,6 +125,7 @@ def test_a_slice_ends_though_other_work_keeps_going_before_batch_work(
     assert len(workshop.batches()) < 20
 
 
+@pytest.mark.slow
 def test_a_pool_gets_no_turn_for_batch_work_while_others_have_other_work(
     open_workshop: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +140,7 @@ def test_a_pool_gets_no_turn_for_batch_work_while_others_have_other_work(
     assert workshop.batches() == [*(list(letter) for letter in "abcdef"), ["patient"]]
 
 
+@pytest.mark.slow
 def test_no_model_is_loaded_for_batch_work_until_other_work_has_paused(open_workshop: Open) -> None:
     workshop = open_workshop(v={}, w={}, batch_hold_off_seconds=1.0)
     workshop.submit("now")
@@ -149,6 +154,7 @@ def test_no_model_is_loaded_for_batch_work_until_other_work_has_paused(open_work
     assert workshop.batches() == [["now"], ["patient"]]
 
 
+@pytest.mark.slow
 def test_two_batches_do_not_push_each_others_models_out_at_every_turn(
     open_workshop: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +171,7 @@ def test_two_batches_do_not_push_each_others_models_out_at_every_turn(
     assert workshop.journal.of("load") == ["v", "w"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loaded", [True, False])
 def test_batch_work_does_not_starve_behind_other_pools_and_models(
     open_workshop: Open, monkeypatch: pytest.MonkeyPatch, loaded: bool
@@ -181,6 +188,7 @@ def test_batch_work_does_not_starve_behind_other_pools_and_models(
     assert 0 < workshop.batches().index(["patient"]) < 40
 
 
+@pytest.mark.slow
 def test_batch_work_that_has_aged_goes_before_what_came_later(open_workshop: Open) -> None:
     workshop = open_workshop(v={"max_batch": 4})
     workshop.submit("warm")

@@ -118,6 +118,7 @@ def test_what_has_expired_goes_without_anybody_asking(open_workshop: Open) -> No
     assert workshop.residency.held() == ["long"]
 
 
+@pytest.mark.slow
 def test_a_version_at_work_is_unloaded_only_when_its_lane_is_at_rest(open_workshop: Open) -> None:
     workshop = open_workshop(v={})
     keeper = caretaker(workshop)
@@ -133,6 +134,8 @@ def test_a_version_at_work_is_unloaded_only_when_its_lane_is_at_rest(open_worksh
     assert [name for name, _ in workshop.journal.events if name in ("end", "unload")] == ["end", "unload"]
 
 
+@pytest.mark.slow
+@pytest.mark.own_database
 def test_a_caretaker_looks_by_itself_and_outlives_trouble_with_the_database(
     open_workshop: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,6 +152,7 @@ def test_a_caretaker_looks_by_itself_and_outlives_trouble_with_the_database(
     assert not [thread for thread in threading.enumerate() if thread.name == "caretaker"]
 
 
+@pytest.mark.slow
 def test_a_device_that_is_lost_while_loading_ends_the_lane(open_workshop: Open) -> None:
     workshop = open_workshop(v={"lost": "the GPU has fallen off the bus"})
     keeper = caretaker(workshop)

@@ -104,6 +104,7 @@ def test_a_remote_file_is_fetched_where_that_is_allowed(fetching: InputFiles) ->
     assert content(value.image).size == (40, 20)
 
 
+@pytest.mark.slow
 def test_the_files_of_a_batch_are_fetched_at_the_same_time(fetching: InputFiles) -> None:
     together = threading.Barrier(AHEAD, timeout=10)
 
@@ -119,6 +120,7 @@ def test_the_files_of_a_batch_are_fetched_at_the_same_time(fetching: InputFiles)
     assert len(here.requests) == AHEAD
 
 
+@pytest.mark.slow
 def test_no_more_than_a_few_inputs_are_loaded_ahead(fetching: InputFiles) -> None:
     with receiver(serve(PNG)) as here:
         urls = [f"{here.url}/{number}" for number in range(3 * AHEAD)]

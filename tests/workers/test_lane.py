@@ -137,6 +137,7 @@ def serving(lane: Lane) -> Iterator[threading.Thread]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_lane_loads_what_is_registered_and_serves(yard: Yard) -> None:
     yard.add_version()
     made = yard.submit("hello")
@@ -146,6 +147,7 @@ def test_a_lane_loads_what_is_registered_and_serves(yard: Yard) -> None:
     assert yard.state(made) == ("succeeded", None)
 
 
+@pytest.mark.slow
 def test_a_lane_leaves_a_cancelled_prediction_within_a_step(yard: Yard) -> None:
     yard.add_version()
     long = yard.submit("long", sleep=30, steps=300)
@@ -160,6 +162,7 @@ def test_a_lane_leaves_a_cancelled_prediction_within_a_step(yard: Yard) -> None:
     assert yard.state(long) == ("canceled", None)
 
 
+@pytest.mark.slow
 def test_batch_mates_of_a_cancelled_prediction_go_on(yard: Yard) -> None:
     yard.add_version()
     gone, stays = (yard.submit(said, sleep=1.5, steps=15) for said in ("gone", "stays"))
@@ -169,6 +172,7 @@ def test_batch_mates_of_a_cancelled_prediction_go_on(yard: Yard) -> None:
     assert (yard.state(gone)[0], yard.state(stays)[0]) == ("canceled", "succeeded")
 
 
+@pytest.mark.slow
 def test_those_who_run_do_not_linger_with_those_who_join(yard: Yard) -> None:
     yard.add_version(max_wait_ms=3000, max_batch=8)
     with yard.lane() as lane:
@@ -183,6 +187,7 @@ def test_those_who_run_do_not_linger_with_those_who_join(yard: Yard) -> None:
     ) == [(True,)]
 
 
+@pytest.mark.slow
 def test_a_lane_does_as_its_operator_has_tuned_it(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,6 +212,7 @@ def test_a_lane_does_as_its_operator_has_tuned_it(
     assert yard.rows(f"{ended} WHERE input->>'text' <> 'loads it'") == [(True,)]
 
 
+@pytest.mark.slow
 def test_what_runs_for_too_long_ends_between_two_steps_and_alone(yard: Yard) -> None:
     yard.add_version(execution_timeout_seconds=0.5)
     long, short = yard.submit("long", sleep=20, steps=200), yard.submit("short", sleep=0.1)
@@ -219,6 +225,7 @@ def test_what_runs_for_too_long_ends_between_two_steps_and_alone(yard: Yard) -> 
     ]
 
 
+@pytest.mark.slow
 def test_a_lane_that_was_declared_dead_signs_on_anew_and_its_old_leases_are_void(yard: Yard) -> None:
     yard.add_version()
     made = yard.submit("long", sleep=30, steps=300)
@@ -237,6 +244,7 @@ def test_a_lane_that_was_declared_dead_signs_on_anew_and_its_old_leases_are_void
         assert yard.state(after) == ("succeeded", None)
 
 
+@pytest.mark.slow
 def test_a_lane_beats_and_tells_what_it_has_done(yard: Yard) -> None:
     yard.add_version()
     yard.submit("a")
@@ -259,6 +267,8 @@ def test_a_lane_that_leaves_gives_back_what_it_holds_and_rings_for_it(yard: Yard
         assert client.llen("echo") == 1
 
 
+@pytest.mark.slow
+@pytest.mark.own_database
 def test_a_lane_without_a_database_has_nothing_to_serve_and_signs_on_when_it_is_there(yard: Yard) -> None:
     yard.add_version()
     yard.run("ALTER TABLE lanes RENAME TO away")

@@ -201,6 +201,7 @@ def test_a_connection_that_breaks_off_is_no_answer(client: OutboundClient) -> No
         client.post(here.url, b"{}", {})
 
 
+@pytest.mark.slow
 def test_a_dripping_answer_ends_at_the_deadline() -> None:
     def drip(handler: BaseHTTPRequestHandler, _: int) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")

@@ -133,6 +133,7 @@ def test_a_body_that_breaks_off_is_no_answer(client: OutboundClient) -> None:
         client.get(here.url, max_bytes=MAX_BYTES)
 
 
+@pytest.mark.slow
 def test_one_deadline_is_over_all_hops() -> None:
     def slowly(handler: BaseHTTPRequestHandler, _: int) -> None:
         time.sleep(0.3)

@@ -38,6 +38,7 @@ def test_a_version_that_is_not_loaded_is_loaded_for_the_first_and_the_rest_join_
     assert workshop.batches() == [list("abc")]
 
 
+@pytest.mark.slow
 def test_the_next_batch_is_prepared_while_the_device_computes(open_workshop: Open) -> None:
     workshop = open_workshop(v={"max_batch": 2})
     workshop.submit(*"abcdef", seconds=0.1)
@@ -47,6 +48,7 @@ def test_the_next_batch_is_prepared_while_the_device_computes(open_workshop: Ope
         assert events.index(("prepare", next_one)) < events.index(("end", these))
 
 
+@pytest.mark.slow
 def test_a_batch_is_stored_while_the_next_one_computes(open_workshop: Open) -> None:
     workshop = open_workshop(v={"max_batch": 1})
     workshop.submit("first", "second", "third", seconds=0.3)
@@ -126,6 +128,7 @@ def test_what_a_lane_died_with_runs_alone(open_workshop: Open) -> None:
     assert {status for status, *_ in workshop.ended().values()} == {"succeeded"}
 
 
+@pytest.mark.slow
 def test_a_stopping_lane_gives_back_at_once_what_it_has_not_begun(open_workshop: Open) -> None:
     workshop = open_workshop(v={"max_batch": 1})
     workshop.submit("before")
@@ -150,6 +153,7 @@ def test_a_stopping_lane_takes_nothing(open_workshop: Open) -> None:
     assert workshop.rows("SELECT lane FROM queue") == [(None,)]
 
 
+@pytest.mark.slow
 def test_a_lane_leaves_a_backlog_after_its_slice_and_rings_for_it(open_workshop: Open) -> None:
     workshop = open_workshop(v={"max_batch": 1})
     count = 20
@@ -162,6 +166,7 @@ def test_a_lane_leaves_a_backlog_after_its_slice_and_rings_for_it(open_workshop:
     assert workshop.client.llen(POOL) > 0
 
 
+@pytest.mark.slow
 def test_a_lingering_version_waits_for_company_and_counts_from_the_first_arrival(open_workshop: Open) -> None:
     workshop = open_workshop(v={"max_batch": 4, "max_wait_ms": 400})
     workshop.submit("warm")
@@ -204,6 +209,7 @@ def test_costs_bound_a_batch_as_its_budget_says(open_workshop: Open) -> None:
     assert {status for status, *_ in workshop.ended().values()} == {"succeeded"}
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_void_leaves_no_trace(open_workshop: Open) -> None:
     workshop = open_workshop()
     (running,) = workshop.submit("running", seconds=0.4)
@@ -215,6 +221,7 @@ def test_a_lease_that_is_void_leaves_no_trace(open_workshop: Open) -> None:
     assert workshop.rows("SELECT id, lane, losses FROM queue") == [(running, None, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("affinity_seconds", [60.0, 0.0])
 def test_a_loaded_version_goes_first_until_another_has_waited_for_too_long(
     open_workshop: Open, affinity_seconds: float
@@ -231,6 +238,7 @@ def test_a_loaded_version_goes_first_until_another_has_waited_for_too_long(
     assert (first, second) == ((["newer"], ["older"]) if affinity_seconds else (["older"], ["newer"]))
 
 
+@pytest.mark.slow
 def test_patient_ones_of_another_version_wait_while_urgent_ones_come(
     open_workshop: Open,
 ) -> None:

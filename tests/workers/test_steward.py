@@ -54,6 +54,7 @@ def bells(yard: Yard) -> int:
         return int(client.llen("echo"))
 
 
+@pytest.mark.slow
 def test_a_lost_bell_is_rung_again(yard: Yard) -> None:
     yard.submit("waits")
     with steward_of(yard):
@@ -109,6 +110,7 @@ def test_one_of_several_leads_and_another_takes_over_when_it_goes(yard: Yard) ->
             engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_leader_whose_connection_is_cut_leads_no_more(yard: Yard) -> None:
     leader = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
     with steward_of(yard), steward_of(yard):
@@ -121,6 +123,7 @@ def test_a_leader_whose_connection_is_cut_leads_no_more(yard: Yard) -> None:
         wait_until(lambda: bells(yard) > 0, 3)
 
 
+@pytest.mark.own_database
 def test_partitions_that_have_expired_are_dropped_and_new_ones_made(yard: Yard) -> None:
     now = datetime.now(UTC)
     old = now - timedelta(days=60)
@@ -173,6 +176,7 @@ def test_a_steward_outlives_restarts_of_the_database_and_of_redis(
 
 
 @pytest.mark.slow
+@pytest.mark.own_database
 def test_housekeeping_that_must_wait_for_a_lock_holds_up_nobody(yard: Yard) -> None:
     partitions = "SELECT max(relid::text) FROM pg_partition_tree('predictions') WHERE relid::text ~ '_2'"
     ((furthest,),) = yard.rows(partitions)

@@ -112,6 +112,7 @@ def test_without_redis_nobody_waits_and_a_stream_has_no_gap(
         writer.close()
 
 
+@pytest.mark.slow
 def test_a_redis_that_hangs_holds_nobody_up(own_valkey: EmbeddedValkey) -> None:
     writer = StreamWriter(own_valkey.url)
     stream = writer.open(lease())

@@ -21,6 +21,7 @@ def warm(workshop: Workshop) -> Workshop:
     return workshop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tuning", "batches"),
     [
@@ -43,6 +44,7 @@ def test_a_batch_waits_as_long_as_its_window_for_more(
     assert workshop.batches()[1:] == batches
 
 
+@pytest.mark.slow
 def test_a_batch_that_has_filled_up_does_not_wait_any_longer(open_workshop: Open) -> None:
     workshop = warm(open_workshop(tuning={"batch_timeout": 6, "batch_size": 2}))
     workshop.submit("one")

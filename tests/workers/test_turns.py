@@ -29,6 +29,7 @@ def test_a_turn_ends_when_nothing_waits_any_more() -> None:
     assert [turns.of("ab"), turns.of("b"), turns.of("ab"), turns.of("a")] == ["a", "b", "b", "a"]
 
 
+@pytest.mark.slow
 def test_a_backlog_of_the_public_pool_does_not_hold_up_a_deployment(
     open_workshop: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,6 +44,7 @@ def test_a_backlog_of_the_public_pool_does_not_hold_up_a_deployment(
     assert workshop.client.llen(POOL) > 0
 
 
+@pytest.mark.slow
 def test_a_backlog_of_a_deployment_does_not_hold_up_the_public_pool(
     open_workshop: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

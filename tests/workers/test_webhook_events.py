@@ -35,6 +35,7 @@ def events(deliveries: list[Delivery]) -> list[str]:
     return [delivery.event for delivery in deliveries]
 
 
+@pytest.mark.slow
 def test_a_receiver_hears_of_the_start_of_the_output_and_of_the_end(sender: Sender) -> None:
     with receiver(answer(200)) as here, delivering(sender.engine):
         sender.submit(here.url)
@@ -98,6 +99,7 @@ def test_the_end_waits_for_whatever_is_under_way(sender: Sender) -> None:
     assert events(sender.take()) == ["completed"]
 
 
+@pytest.mark.slow
 def test_news_that_the_end_has_made_old_is_never_told(sender: Sender) -> None:
     with receiver(answer(200)) as here:
         sender.submit(here.url, events=["output", "completed"])
@@ -159,6 +161,7 @@ def test_nothing_is_told_of_a_prediction_that_is_not_this_attempts_any_more(send
     assert lost.attempt == 1
 
 
+@pytest.mark.slow
 def test_what_happens_on_the_way_is_told_once_whether_it_is_heard_or_not(sender: Sender) -> None:
     with receiver(in_turn(answer(500), answer(503), answer(200))) as here, delivering(sender.engine):
         sender.submit(here.url)
@@ -179,6 +182,7 @@ def test_what_happens_on_the_way_is_told_once_whether_it_is_heard_or_not(sender:
     ]
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_gone_hears_no_more_of_this_prediction_unless_asked_to(sender: Sender) -> None:
     with receiver(in_turn(answer(410), answer(200))) as here, delivering(sender.engine):
         [prediction_id] = sender.submit(here.url)
@@ -196,6 +200,7 @@ def test_a_receiver_that_is_gone_hears_no_more_of_this_prediction_unless_asked_t
     assert [body["id"] == prediction_id for body in bodies(here)] == [True, True, False]
 
 
+@pytest.mark.slow
 def test_of_many_predictions_each_is_told_in_order_and_one_at_a_time(sender: Sender) -> None:
     """Four threads deliver at the same time."""
     heard: dict[str, list[str]] = defaultdict(list)

@@ -77,6 +77,7 @@ def test_a_finished_prediction_is_told_once_and_as_the_api_shows_it(
     assert row.delivered_at is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mishap", [answer(500), answer(429), answer(404), hang_up])
 def test_a_receiver_that_fails_is_asked_again(
     engine: Engine, finish: Callable[..., list[str]], mishap: Respond
@@ -95,6 +96,7 @@ def _has_heard(receiver: Receiver, times: int) -> bool:
     return len(receiver.requests) == times
 
 
+@pytest.mark.slow
 def test_the_waits_grow_as_the_schedule_says(sender: Sender) -> None:
     engine, finish = sender.engine, sender.finished
     with receiver(answer(503)) as here, delivering(engine):
@@ -166,6 +168,7 @@ def test_a_redirect_to_the_metadata_service_is_a_failure(
     assert noted(engine, prediction_id).last_error == expected
 
 
+@pytest.mark.slow
 def test_slow_receivers_do_not_delay_another(engine: Engine, finish: Callable[..., list[str]]) -> None:
     released = threading.Event()
 
@@ -222,6 +225,7 @@ def test_a_prediction_that_retention_dropped_is_given_up(
     assert noted(engine, prediction_id).last_error == "The prediction has been deleted."
 
 
+@pytest.mark.slow
 def test_closing_waits_for_what_is_under_way(engine: Engine, finish: Callable[..., list[str]]) -> None:
     def think(handler: BaseHTTPRequestHandler, number: int) -> None:
         time.sleep(0.3)

@@ -244,6 +244,7 @@ async def test_a_form_that_cannot_be_read_is_refused(speech: Scene) -> None:
     assert refused.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.slow
 async def test_a_recording_that_is_too_large_is_told_so(stage: Stage) -> None:
     async with stage("speech-to-text", max_input_bytes=4096) as scene:
         with pytest.raises(openai.APIStatusError, match="larger than 4 KiB") as refused:
@@ -257,6 +258,7 @@ async def test_a_recording_that_is_too_large_is_told_so(stage: Stage) -> None:
     }
 
 
+@pytest.mark.slow
 async def test_a_model_of_another_type_hears_nothing(stage: Stage) -> None:
     async with stage("embeddings") as scene:
         with pytest.raises(openai.BadRequestError, match="is for speech-to-text") as refused:

@@ -81,6 +81,7 @@ async def answer_all(scene: Scene, count: int) -> None:
         count -= len(leases)
 
 
+@pytest.mark.slow
 async def test_every_request_of_a_batch_is_answered_as_its_route_answers(writer: Scene) -> None:
     lines = [request(str(number)) for number in range(9)]
     lines.append(request("two", body={"model": MODEL, "prompt": ["x", "y"], "n": 1}))
@@ -161,6 +162,7 @@ async def test_a_line_is_answered_like_a_request(stage: Stage, endpoint: str) ->
     assert told == direct
 
 
+@pytest.mark.slow
 async def test_rows_of_a_batch_wait_behind_all_others(writer: Scene) -> None:
     batch = await begin(writer, [request(str(number)) for number in range(3)])
     leases = await writer.asked(3)
@@ -208,6 +210,7 @@ async def test_all_that_is_wrong_with_the_lines_is_told_and_none_of_them_runs(wr
     assert await scalar(writer.served, "SELECT count(*) FROM batch_lines") == 0
 
 
+@pytest.mark.slow
 async def test_a_file_may_be_empty_or_too_long(writer: Scene) -> None:
     wrong: dict[str, Lines] = {
         "empty_file": ["\n"],
@@ -219,6 +222,7 @@ async def test_a_file_may_be_empty_or_too_long(writer: Scene) -> None:
         assert [error.code for error in batch.errors.data or ()] == [code]
 
 
+@pytest.mark.slow
 async def test_requests_that_fail_are_in_the_error_file(writer: Scene) -> None:
     lines = [request("good"), request("bad"), request("part", body={"model": MODEL, "prompt": ["p", "q"]})]
     batch = await begin(writer, lines)
@@ -240,6 +244,7 @@ async def test_requests_that_fail_are_in_the_error_file(writer: Scene) -> None:
     assert await scalar(writer.served, "SELECT count(*) FROM queue") == 0, "what is of no use is canceled"
 
 
+@pytest.mark.slow
 async def test_a_cancelled_batch_keeps_what_was_done(writer: Scene) -> None:
     batch = await begin(writer, [request(str(number)) for number in range(10)])
     first, second, *_ = await writer.asked(4)
@@ -257,6 +262,7 @@ async def test_a_cancelled_batch_keeps_what_was_done(writer: Scene) -> None:
         await writer.client.batches.cancel(batch.id)
 
 
+@pytest.mark.slow
 async def test_when_its_time_is_up_a_batch_ends_with_what_was_done(writer: Scene) -> None:
     batch = await begin(writer, [request(str(number)) for number in range(6)])
     first, *_ = await writer.asked(4)
@@ -270,6 +276,7 @@ async def test_when_its_time_is_up_a_batch_ends_with_what_was_done(writer: Scene
     assert Counter(line["error"]["code"] for line in undone.values()) == {"batch_expired": 5}
 
 
+@pytest.mark.slow
 async def test_batches_are_ones_own_and_are_listed(writer: Scene) -> None:
     first = await until(writer, await begin(writer, ["{"]), "failed")
     second = await until(writer, await begin(writer, ["["]), "failed")
@@ -299,6 +306,7 @@ async def test_a_batch_needs_a_file_for_batches_and_a_route_that_there_is(writer
         )
 
 
+@pytest.mark.slow
 async def test_nobody_has_more_batches_under_way_than_may_be(stage: Stage) -> None:
     async with stage("text-generation", batches_per_user=1) as scene:
         batch = await begin(scene, [request("1")])
@@ -310,6 +318,7 @@ async def test_nobody_has_more_batches_under_way_than_may_be(stage: Stage) -> No
         assert (await begin(scene, ["{"])).status == "validating"
 
 
+@pytest.mark.slow
 async def test_the_input_of_a_batch_stays_until_it_has_ended(writer: Scene) -> None:
     batch = await begin(writer, [request("1")])
     with pytest.raises(openai.ConflictError):

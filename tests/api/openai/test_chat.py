@@ -184,6 +184,7 @@ async def test_a_repeated_idempotency_key_gives_the_same_choices(chat: Scene) ->
     assert await scalar(chat.served, "SELECT count(*) FROM predictions") == 2
 
 
+@pytest.mark.slow
 async def test_images_are_shown_to_a_model_that_looks_at_them(stage: Stage) -> None:
     picture = data_uri(Image.new("RGB", (8, 8)))
     one: dict[str, Any] = {"type": "image_url", "image_url": {"url": picture, "detail": "low"}}
@@ -222,6 +223,7 @@ async def test_images_are_shown_to_a_model_that_looks_at_them(stage: Stage) -> N
         await asking
 
 
+@pytest.mark.slow
 async def test_images_that_cannot_be_shown_are_refused_by_their_places(stage: Stage) -> None:
     async with stage("image-to-text") as scene:
         for url, param in (("data:image/png;base64,AAAA", "messages.0.content.1.image"), (OURS, "messages")):

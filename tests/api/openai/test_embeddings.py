@@ -31,6 +31,7 @@ async def answer(scene: Scene, *texts: str) -> None:
     await scene.answer(lease, [VECTORS[text] for text in texts], input_token_count=4 * len(texts))
 
 
+@pytest.mark.slow
 async def test_vectors_come_in_order_and_the_same_in_both_encodings(stage: Stage) -> None:
     async with stage("embeddings") as scene:
         # The client asks for base64 where its user does not say.
@@ -54,6 +55,7 @@ async def test_vectors_come_in_order_and_the_same_in_both_encodings(stage: Stage
         assert caught.value.status_code == 400  # type: ignore[attr-defined]  # of OpenAI's own errors
 
 
+@pytest.mark.slow
 async def test_what_is_remembered_makes_no_prediction_and_is_counted(stage: Stage) -> None:
     async with stage("embeddings", embedding_cache_size=2, metrics_public=True) as scene:
         asking = ask(scene, "one")
@@ -81,6 +83,7 @@ async def test_what_is_remembered_makes_no_prediction_and_is_counted(stage: Stag
         await asking
 
 
+@pytest.mark.slow
 async def test_token_ids_reach_the_model_as_they_are(stage: Stage) -> None:
     async with stage("embeddings", embedding_cache_size=9) as scene:
         asking = ask(scene, [101, 102])
@@ -120,6 +123,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_embedded_is_refused(stage: Stage) -> None:
     async with stage("embeddings") as scene:
         for param, body in REFUSED:

@@ -63,6 +63,7 @@ async def test_who_has_used_up_the_month_is_told_so_as_openai_tells_it(chat: Sce
     assert refused.value.response.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.slow
 async def test_who_comes_too_often_is_told_to_come_again_within_a_minute(stage: Stage) -> None:
     async with stage("text-generation", rate_limit_create="2/hour") as scene:
         for _ in range(3):
@@ -71,6 +72,7 @@ async def test_who_comes_too_often_is_told_to_come_again_within_a_minute(stage: 
         assert 1 <= int(response.headers["retry-after"]) <= 60
 
 
+@pytest.mark.slow
 async def test_more_choices_than_may_wait_are_refused_together(stage: Stage) -> None:
     async with stage("text-generation", backlog_per_user=1) as scene:
         # The queue is counted now, and not again for a second.
@@ -83,6 +85,7 @@ async def test_more_choices_than_may_wait_are_refused_together(stage: Stage) -> 
         await until_queued(scene.served, 0)
 
 
+@pytest.mark.slow
 async def test_a_body_that_is_too_large_is_refused_in_the_same_shape(stage: Stage) -> None:
     async with stage("text-generation", max_body_bytes=1024) as scene:
         response = await scene.post(PATH, messages=[{**HELLO[0], "content": "x" * 2000}])

@@ -16,6 +16,7 @@ from tests.api.openai.conftest import MODEL, Stage
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_a_model_has_the_name_that_a_request_names_it_by(stage: Stage) -> None:
     async with stage("embeddings") as scene:
         found = await scene.client.models.retrieve(MODEL)
@@ -27,6 +28,7 @@ async def test_a_model_has_the_name_that_a_request_names_it_by(stage: Stage) -> 
             await scene.client.models.retrieve("root/nobody")
 
 
+@pytest.mark.slow
 async def test_a_model_tells_its_modalities_and_how_long_its_vectors_are(
     stage: Stage, database_url: str
 ) -> None:

@@ -11,6 +11,7 @@ from tests.api.openai.conftest import MODEL, Stage
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/v1/rerank", "/rerank"])
 async def test_documents_come_back_the_best_one_first(stage: Stage, path: str) -> None:
     async with stage("rerank") as scene:

@@ -19,6 +19,7 @@ PICTURE = data_uri(Image.new("RGB", (8, 8), "red"))
 QUESTION = {"type": "text", "text": "What is it?"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", [PICTURE, {"url": PICTURE}])
 async def test_the_only_model_for_images_answers_and_its_text_stands_beside_the_message(
     stage: Stage, image: object
@@ -37,6 +38,7 @@ async def test_the_only_model_for_images_answers_and_its_text_stands_beside_the_
     assert (choice["text"], choice["message"]["content"]) == ("red", "red")
 
 
+@pytest.mark.slow
 async def test_where_no_model_fits_one_must_be_named(stage: Stage) -> None:
     async with stage("image-to-text") as scene:
         body = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -45,6 +47,7 @@ async def test_where_no_model_fits_one_must_be_named(stage: Stage) -> None:
     assert refused.json()["error"]["param"] == "model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 async def test_openais_client_may_leave_out_v1(stage: Stage, stream: bool) -> None:
     async with stage("text-generation") as scene:

@@ -17,6 +17,7 @@ PICTURE = data_uri(Image.new("RGB", (8, 8), "red"))
 BASE64 = PICTURE.partition(",")[2]
 
 
+@pytest.mark.slow
 async def test_a_detector_gets_an_image_in_base64_and_is_found_by_its_name_alone(stage: Stage) -> None:
     async with stage("object-detection") as scene:
         body = {"model_id": "model", "image_base64": BASE64}
@@ -32,6 +33,7 @@ async def test_a_detector_gets_an_image_in_base64_and_is_found_by_its_name_alone
     )
 
 
+@pytest.mark.slow
 async def test_a_model_that_writes_gets_an_images_url_and_a_question(stage: Stage) -> None:
     async with stage("image-to-text") as scene:
         body = {"model_id": "root/model", "image_url": PICTURE, "prompt": "What colour is it?"}
@@ -54,6 +56,7 @@ WRONG: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
+@pytest.mark.slow
 async def test_what_does_not_fit_is_told_with_its_field(stage: Stage) -> None:
     async with stage("object-detection") as scene:
         await scene.add("text", "text-generation")

@@ -50,6 +50,7 @@ async def test_a_text_that_was_sent_is_looked_at_until_it_is_there(scene: Scene)
     assert listed == {"tasks": [ended], "next": None, "previous": None}
 
 
+@pytest.mark.slow
 async def test_generating_waits_for_the_text(scene: Scene) -> None:
     asking = asyncio.create_task(post(scene, "/generate", PROMPT))
     (lease,) = await scene.asked()
@@ -79,6 +80,7 @@ async def test_a_model_need_be_named_only_where_there_are_several(scene: Scene) 
     assert refused.json()["errors"][0]["field"] == "model_name"
 
 
+@pytest.mark.slow
 async def test_the_server_may_say_which_model_it_is(stage: Stage) -> None:
     async with stage("text-generation", model_id="other") as scene:
         await scene.add("other", "text-generation")
