@@ -56,7 +56,7 @@ class Supervised(Protocol):
 class Service:
     """One of our own long-lived processes.
 
-    `stop_signals` are tried in turn, `stop_seconds` apart, before its whole session is killed.
+    `stop_signals` are tried in turn, each for so many seconds, before its whole session is killed.
     `death_signal` is what the kernel sends it when its supervisor is killed.
     """
 
@@ -64,9 +64,8 @@ class Service:
     command: Sequence[str]
     environment: Mapping[str, str]
     log: Path
-    stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)
+    stop_signals: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 15.0),)
     death_signal: signal.Signals = signal.SIGTERM
-    stop_seconds: float = 15
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -90,12 +89,12 @@ class Service:
 
     def stop(self) -> None:
         """Ask it to stop, firmly in the end; returns when neither it nor its children run any more."""
-        for number in self.stop_signals:
+        for number, seconds in self.stop_signals:
             if self._process is None or self.pid is None:
                 break
             self._process.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(self.stop_seconds)
+                self._process.wait(seconds)
         self.kill()
 
     def kill(self) -> None:

@@ -26,7 +26,7 @@ def worker(
         command,
         environment,
         log,
-        stop_signals=(signal.SIGTERM, signal.SIGQUIT),
+        stop_signals=((signal.SIGTERM, 15.0), (signal.SIGQUIT, 3.0)),
         death_signal=signal.SIGQUIT,
     )
 

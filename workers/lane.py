@@ -88,6 +88,7 @@ class Lane:
     ) -> None:
         self._place = place
         self._settings = settings
+        self._stopping = stopping
         self._engine = lane_engine(database)
         client = redis.Redis.from_url(broker.url(), socket_timeout=1.0, socket_connect_timeout=1.0)
         self._bells = Bells(client)
@@ -187,12 +188,25 @@ class Lane:
         self._streams.close()
         self._overhearing.close()
         self._metrics.flush(at=math.inf)
+        self._sign_off()
+        self._engine.dispose()
+
+    def _sign_off(self) -> None:
         try:
             left = lanes.retire(self._engine, self._leases.lane)
             self._bells.ring(left.pools)
         except SQLAlchemyError as error:
             logger.warning("the lane could not sign off; its lease will lapse: %s", error.args[0])
-        self._engine.dispose()
+
+    def _leave_loading(self) -> None:
+        """A load cannot be broken off, and may take minutes: a worker that stops does not wait for it.
+
+        Nothing else is at work meanwhile, and what the version is loaded for goes to other lanes.
+        """
+        if self._stopping() and self._residency.is_loading:
+            logger.info("a version is being loaded; this lane leaves without it")
+            self._sign_off()
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _find(self, version_id: str) -> VersionSpec | None:
         stored = find_version(self._engine, version_id)
@@ -240,6 +254,7 @@ class Lane:
                 self._partials.report(self._runner.work)
                 self._metrics.flush(at=time.monotonic())
                 self._end_hanging()
+                self._leave_loading()
             except SQLAlchemyError as error:
                 logger.warning("the lane cannot reach the database: %s", error.args[0])
                 self._closed.wait(1.0)

@@ -98,9 +98,9 @@ class Residency:
     """The loaded versions of one lane. Only the thread that has the lane's floor loads and evicts.
 
     `batching` tells how predictions of a model type share batches. What was loaded warms itself up as often
-    as `warm_up_runs` says, before `warm_up` is called with it. `tell` is told a version's id and what
-    was loaded of it, or why it cannot be. `kept` are the ids of versions that deployments want in this
-    lane's memory: they are never evicted, nor do they expire.
+    as `warm_up_runs` says, before `warm_up` is called with it; until then the lane `is_loading`. `tell` is
+    told a version's id and what was loaded of it, or why it cannot be. `kept` are the ids of versions that
+    deployments want in this lane's memory: they are never evicted, nor do they expire.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class Residency:
         self._loaded: OrderedDict[str, Resident] = OrderedDict()
         self._unavailable: dict[str, tuple[float, ModelUnavailable]] = {}
         self.kept: frozenset[str] = frozenset()
+        self.is_loading = False
 
     def held(self) -> list[str]:
         """The ids of the versions in memory, the least recently used first."""
@@ -179,12 +180,15 @@ class Residency:
         until, known = self._unavailable.get(version_id, (0.0, None))
         if known is not None and time.monotonic() < until:
             raise known
+        self.is_loading = True
         try:
             resident = self._load(version_id)
         except ModelUnavailable as error:
             self._unavailable[version_id] = (time.monotonic() + UNAVAILABLE_SECONDS, error)
             self._tell(version_id, error)
             raise
+        finally:
+            self.is_loading = False
         self._unavailable.pop(version_id, None)
         self._tell(version_id, resident)
         return resident

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -48,7 +49,11 @@ def supervisor(said: list[str]) -> Iterator[Supervisor]:
 
 def service(tmp_path: Path, program: str = SLEEP, name: str = "sleeper") -> Service:
     return Service(
-        name, [sys.executable, "-c", program], os.environ, tmp_path / f"{name}.log", stop_seconds=0.5
+        name,
+        [sys.executable, "-c", program],
+        os.environ,
+        tmp_path / f"{name}.log",
+        stop_signals=((signal.SIGTERM, 0.5),),
     )
 
 

@@ -121,3 +121,15 @@ def test_a_worker_that_is_asked_to_stop_gives_back_what_it_has_not_begun(scene: 
     scene.stack.start_worker("worker2")
     scene.wait_until_ended()
     assert {record.status for record in scene.audit().values()} == {"succeeded"}
+
+
+def test_a_worker_that_is_asked_to_stop_does_not_wait_for_a_model_that_is_being_loaded(scene: Scene) -> None:
+    scene.start(lanes=2, options={"warm_up": [{"text": "a large one", "sleep": 600}]})
+    (identifier,) = scene.submit()
+    scene.lane_of(identifier)
+    began = time.monotonic()
+    scene.stack.stop("worker1")
+    # The supervisor would have lost its patience after 15 s.
+    assert time.monotonic() - began < 12
+    assert scene.rows("SELECT lane, losses FROM queue") == [(None, 0)]
+    assert scene.rows("SELECT count(*) FROM lanes") == [(0,)]
