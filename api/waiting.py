@@ -43,10 +43,15 @@ class Waiting:
         self._sleepers_changed = asyncio.Event()
         self._listening = False
         self._listener: asyncio.Task[None] | None = None
+        self._is_cut = False
 
     def open(self) -> None:
         """Begin to listen, and go on whatever becomes of Redis."""
         self._listener = asyncio.create_task(self._listen(), name="news")
+
+    def cut_short(self) -> None:
+        """The gateway stops: nobody is to wait any longer than they must. Safe from signal handlers."""
+        self._is_cut = True
 
     async def close(self) -> None:
         """Stop listening."""
@@ -80,12 +85,20 @@ class Waiting:
                 self._sleepers_changed.set()
 
     async def news(
-        self, future: asyncio.Future[News], look: Callable[[], Awaitable[News | None]], *, seconds: float
+        self,
+        future: asyncio.Future[News],
+        look: Callable[[], Awaitable[News | None]],
+        *,
+        seconds: float,
+        may_be_cut: bool = True,
     ) -> News | None:
-        """The news that comes within `seconds`, by Redis or by a `look` at the row; else None."""
+        """The news that comes within `seconds`, by Redis or by a `look` at the row; else None.
+
+        So too, where it `may_be_cut`, when the gateway stops.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        while (left := until - loop.time()) > 0:
+        while (left := until - loop.time()) > 0 and not (self._is_cut and may_be_cut):
             pause = LOOK_SECONDS if self._listening else LOOK_SECONDS_WITHOUT_REDIS
             done, _ = await asyncio.wait([future], timeout=min(pause, left))
             if done:

@@ -47,7 +47,7 @@ async def create(
     if terms.attempt is not None:
         repeated = await retries.earlier(gateway.engine, principal.id, terms.attempt)
         if repeated is not None:
-            return await _replay(gateway, principal, repeated, terms.hold_seconds)
+            return await _replay(gateway, principal, repeated, terms)
         terms = replace(terms, key=terms.attempt.key)
     version = await gateway.versions.resolve(submitting.reference(body), principal)
     if terms.key is None:
@@ -68,7 +68,7 @@ async def create(
         known = await read(gateway.engine, lambda session: predictions.by_key(session, submission))
         if known is None:
             raise
-        return await _replay(gateway, principal, known, terms.hold_seconds)
+        return await _replay(gateway, principal, known, terms)
     await gateway.inputs.store(taken)
     try:
         return await _accepted(gateway, principal, submission, version, taken, terms)
@@ -90,11 +90,11 @@ async def _accepted(
         accepted = await gateway.intake.accept(submission)
         if accepted.replayed:
             await gateway.inputs.discard(submission.id, taken)
-            return await _replay(gateway, principal, accepted.id, terms.hold_seconds)
+            return await _replay(gateway, principal, accepted.id, terms)
         record = submitting.accepted_record(submission, version, taken.values, rank=accepted.rank)
         if not terms.hold_seconds:
             return record
-        return await _awaited(gateway, principal, record, future, terms.hold_seconds)
+        return await _awaited(gateway, principal, record, future, terms)
 
 
 async def _abandon(gateway: Gateway, prediction_id: str) -> None:
@@ -173,11 +173,11 @@ async def cancel(gateway: Gateway, principal: Principal, prediction_id: str) -> 
 
 
 async def _replay(
-    gateway: Gateway, principal: Principal, prediction_id: str, hold_seconds: float | None
+    gateway: Gateway, principal: Principal, prediction_id: str, terms: Terms
 ) -> PredictionRecord:
     """The prediction that a key stands for; waited for as the first one was, if that is asked for."""
     with gateway.waiting.expect(prediction_id) as future:
-        watched = hold_seconds is not None and await submissions.watch(
+        watched = terms.hold_seconds is not None and await submissions.watch(
             gateway.engine, prediction_id, waiter=gateway.waiting.channel
         )
         record = await get(gateway, principal, prediction_id)
@@ -186,8 +186,8 @@ async def _replay(
             return record
         if watched and not watched.is_claimed:
             gateway.bells.ring([watched.pool])
-        if watched and hold_seconds is not None:
-            return await _awaited(gateway, principal, record, future, hold_seconds)
+        if watched:
+            return await _awaited(gateway, principal, record, future, terms)
         await gateway.intake.settle()
         return record
 
@@ -197,18 +197,20 @@ async def _awaited(
     principal: Principal,
     record: PredictionRecord,
     future: asyncio.Future[News],
-    seconds: float,
+    terms: Terms,
 ) -> PredictionRecord:
-    """The prediction as it ended within `seconds`, else as it was, and then durable.
+    """The prediction as it ended while the caller waits, else as it was, and then durable.
 
-    Raises `Unavailable` when it is lost, or nobody can tell: its commit has not waited for the disk.
+    A gateway that stops lets nobody wait who can ask for it elsewhere later. Raises `Unavailable` when it
+    is lost, or nobody can tell: its commit has not waited for the disk.
     """
 
     async def look() -> News | None:
         return _news_in(await get(gateway, principal, record.id))
 
     try:
-        news = await gateway.waiting.news(future, look, seconds=seconds)
+        seconds = terms.hold_seconds or 0.0
+        news = await gateway.waiting.news(future, look, seconds=seconds, may_be_cut=not terms.is_bound)
     except NotFound:
         raise Unavailable("the database has lost the prediction in a crash") from None
     if news is not None:
