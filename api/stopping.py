@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-AGAIN_SECONDS = 1.0
+AGAIN_SECONDS = 0.2
 
 
 async def stop(*tasks: asyncio.Task[Any] | None, again_seconds: float = AGAIN_SECONDS) -> None:
