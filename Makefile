@@ -42,7 +42,7 @@ lint: $(TO_WORK)  ## Check style, types, the direction of imports, Compose files
 test: $(TO_WORK) $(CLIENTS)  ## Run the whole test suite; it starts the servers it needs (ARGS="-k leases", ARGS="-n0 --pdb")
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-fast: $(TO_WORK)  ## Run the tests that take no more than about two seconds each
+test-fast: $(TO_WORK)  ## Run the tests that take a quarter of a second at most, in less than a minute
 	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
 
 test-clients: $(TO_WORK) $(CLIENTS)  ## Run the official clients against a server (part of `make test`)

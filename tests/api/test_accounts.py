@@ -85,6 +85,7 @@ async def test_a_registration_that_does_not_fit_names_the_field(
     assert "password123" not in response.text
 
 
+@pytest.mark.slow
 async def test_names_and_addresses_are_unique_whatever_their_case(served: Served) -> None:
     await served.http.post("/v1/auth/register", json=TESTUSER)
     for change, fields in [
@@ -226,6 +227,7 @@ async def test_an_api_token_is_shown_once_and_serves_until_it_is_revoked(served:
     assert (await served.http.get("/v1/auth/me", headers=headers)).status_code == 401
 
 
+@pytest.mark.slow
 async def test_a_token_revoked_at_one_gateway_ends_at_another_within_the_caches_time(serve: Serve) -> None:
     async with serve() as one, serve(token_cache_seconds=0.2) as other:
         owner = await one.person("ann")

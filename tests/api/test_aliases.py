@@ -46,6 +46,7 @@ async def test_pages_of_their_own_stay_where_they_are(served: Served, path: str)
     assert (await served.http.get(path)).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/v1", "/v1/v1/v1/predictions", "/nothing", "/v1x"])
 async def test_what_means_nothing_is_not_found(served: Served, path: str) -> None:
     response = await served.http.get(path)

@@ -76,6 +76,7 @@ async def test_nobody_is_let_in_without_a_token_unless_the_operator_says_so(serv
         assert refused == [401] * len(OTHERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["EMPTY", "none", "x", "sk-no-key-required"])
 async def test_a_key_that_somebody_made_up_is_none_and_stays_out_of_the_text(
     open_chat: Scene, key: str
@@ -90,6 +91,7 @@ async def test_a_key_that_somebody_made_up_is_none_and_stays_out_of_the_text(
     assert await scalar(open_chat.served, "SELECT owner_id FROM predictions") == ANONYMOUS.id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["aug_wrong", "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"])
 async def test_a_token_that_is_wrong_is_refused_and_not_taken_for_none(open_chat: Scene, token: str) -> None:
     with pytest.raises(openai.AuthenticationError):
@@ -99,6 +101,7 @@ async def test_a_token_that_is_wrong_is_refused_and_not_taken_for_none(open_chat
         assert (await open_chat.http.get("/v1/models", headers=headers)).status_code == 401
 
 
+@pytest.mark.slow
 async def test_who_has_a_token_asks_in_their_own_name(open_chat: Scene) -> None:
     asking = ask(open_chat.client)
     (lease,) = await open_chat.asked()
@@ -107,6 +110,7 @@ async def test_who_has_a_token_asks_in_their_own_name(open_chat: Scene) -> None:
     assert await scalar(open_chat.served, "SELECT owner_id FROM predictions") != ANONYMOUS.id
 
 
+@pytest.mark.slow
 async def test_private_models_are_not_there_for_those_without_a_token(open_chat: Scene) -> None:
     changed = await open_chat.http.patch(
         f"/v1/models/{MODEL}", json={"visibility": "private"}, headers=open_chat.root
@@ -116,6 +120,7 @@ async def test_private_models_are_not_there_for_those_without_a_token(open_chat:
         await ask(open_chat.client.with_options(api_key="none"))
 
 
+@pytest.mark.slow
 async def test_what_was_asked_without_a_token_is_no_users_to_read_or_to_end(open_chat: Scene) -> None:
     asking = ask(open_chat.client.with_options(api_key="none"))
     await until_queued(open_chat.served)
@@ -130,6 +135,7 @@ async def test_what_was_asked_without_a_token_is_no_users_to_read_or_to_end(open
     await asking
 
 
+@pytest.mark.slow
 async def test_the_same_key_for_a_request_does_not_show_anothers_answer(open_chat: Scene) -> None:
     client = open_chat.client.with_options(api_key="none", default_headers={"Idempotency-Key": "1"})
     asking = [ask(client, messages=[{"role": "user", "content": name}]) for name in ("Ann", "Bob")]

@@ -126,6 +126,7 @@ async def test_room_is_found_again_when_predictions_have_begun(database_url: str
         refusal(backlog)
 
 
+@pytest.mark.slow
 async def test_a_full_queue_does_not_hide_what_a_key_stands_for_already(serve: Serve) -> None:
     async with serve(backlog_per_user=1) as served:
         root, ann = await served.admin(), await served.person("ann")

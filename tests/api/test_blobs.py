@@ -183,6 +183,7 @@ async def finished_with_files(
     return made
 
 
+@pytest.mark.slow
 async def test_who_asks_for_data_gets_the_files_within_the_output(
     served: Served, database_url: str, redis_url: str
 ) -> None:
@@ -200,6 +201,7 @@ async def test_who_asks_for_data_gets_the_files_within_the_output(
         assert large.startswith(BASE_URL), "what has no room beside the others is shown by its URL"
 
 
+@pytest.mark.slow
 async def test_a_server_may_show_all_output_files_as_data(
     serve: Serve, database_url: str, redis_url: str
 ) -> None:

@@ -202,6 +202,7 @@ async def test_a_private_model_of_others_cannot_be_deployed(serve: Serve) -> Non
         await deploy(served, ann, status=404, version=model["latest_version"]["id"])
 
 
+@pytest.mark.slow
 async def test_a_deployment_goes_when_none_of_its_predictions_waits_or_runs(served: Served) -> None:
     root = await served.admin()
     await add_model(served, root)

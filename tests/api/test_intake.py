@@ -208,6 +208,7 @@ async def test_a_database_that_is_down_is_told_of_at_once(
     assert "3 submissions could not be committed" in caplog.text
 
 
+@pytest.mark.slow
 async def test_a_lock_that_nobody_releases_is_not_waited_for(database_url: str, redis_url: str) -> None:
     async with intake(database_url, redis_url, timeout_seconds=0.3) as opened:
         await opened.accept(submission())

@@ -88,6 +88,7 @@ async def test_a_spent_limit_says_so_and_when_it_opens_again(serve: Serve) -> No
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_gateways_share_a_limit_to_within_their_chunks(serve: Serve) -> None:
     limit, gateways = 1000, 2
     chunk = limit // CHUNKS_PER_LIMIT
@@ -109,6 +110,7 @@ async def test_gateways_share_a_limit_to_within_their_chunks(serve: Serve) -> No
         assert min(spent) > 0
 
 
+@pytest.mark.slow
 async def test_many_requests_at_once_take_no_more_than_the_limit(serve: Serve) -> None:
     async with serve(rate_limit_read="20/hour") as served:
         ann = await served.person("ann")

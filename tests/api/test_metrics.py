@@ -12,6 +12,7 @@ from workers.metrics import KEY
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_administrators_read_how_deep_the_queues_are(served: Served, redis_url: str) -> None:
     root = await served.admin()
     await add_model(served, root)

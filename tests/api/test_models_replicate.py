@@ -151,6 +151,7 @@ async def test_a_models_pages_change_by_flat_fields_and_by_links(served: Served)
     assert model["description"] == "Says it again."
 
 
+@pytest.mark.slow
 async def test_words_find_models_the_best_first(served: Served) -> None:
     admin, bob = await served.admin(), await served.person("bob")
     await add_model(served, admin, name="tiny-llama", description="A small one.")
@@ -198,6 +199,7 @@ async def test_the_query_method_takes_its_words_as_each_client_sends_them(
         assert refused.status_code == 422
 
 
+@pytest.mark.slow
 async def test_a_version_is_deleted_and_the_one_before_is_the_latest_again(served: Served) -> None:
     admin, ann = await served.admin(), await served.person("ann")
     first = await add_model(served, admin)
@@ -220,6 +222,7 @@ async def test_a_version_is_deleted_and_the_one_before_is_the_latest_again(serve
     await ask(served, admin, status=404)
 
 
+@pytest.mark.slow
 async def test_an_example_is_a_prediction_that_its_owner_shows_to_everybody(
     served: Served, database_url: str, redis_url: str
 ) -> None:

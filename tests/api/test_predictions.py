@@ -125,6 +125,7 @@ async def test_an_accepted_prediction_waits_in_its_pool_and_the_bell_rings(
     assert SERVE_TASK.encode() in bell[1]
 
 
+@pytest.mark.slow
 async def test_a_public_url_stands_in_all_links(serve: Serve) -> None:
     async with serve(public_url="https://augury.example.org/base/") as served:
         root = await served.admin()

@@ -83,6 +83,7 @@ async def test_a_small_file_stays_in_its_row(served: Served, tmp_path: Path) -> 
     assert files_under(tmp_path / "blobs") == []
 
 
+@pytest.mark.slow
 async def test_a_large_file_moves_to_the_store_and_is_shown_by_a_url(serve: Serve, tmp_path: Path) -> None:
     async with serve(inline_input_bytes=1024) as served:
         root = await root_with_models(served)
@@ -95,6 +96,7 @@ async def test_a_large_file_moves_to_the_store_and_is_shown_by_a_url(serve: Serv
         assert (await look(served, root, made["id"]))["input"]["image"].startswith("http://augury.example/")
 
 
+@pytest.mark.slow
 async def test_the_same_file_in_two_fields_is_stored_once(serve: Serve, tmp_path: Path) -> None:
     async with serve(inline_input_bytes=1024) as served:
         root = await root_with_models(served)
@@ -104,6 +106,7 @@ async def test_the_same_file_in_two_fields_is_stored_once(serve: Serve, tmp_path
         assert len(set(made["input"]["images"])) == 1
 
 
+@pytest.mark.slow
 async def test_a_model_with_a_schema_of_its_own_takes_files_too(serve: Serve) -> None:
     async with serve(inline_input_bytes=1024) as served:
         root = await served.admin()
@@ -246,6 +249,7 @@ async def test_an_uploaded_file_goes_into_a_prediction_by_its_url(served: Served
     ]
 
 
+@pytest.mark.slow
 async def test_an_uploaded_file_is_judged_like_any_other(serve: Serve, tmp_path: Path) -> None:
     async with serve(max_input_bytes=20_000, allow_remote_inputs=True) as served:
         root = await root_with_models(served)
@@ -264,6 +268,7 @@ async def test_an_uploaded_file_is_judged_like_any_other(serve: Serve, tmp_path:
         assert await scalar(served, "SELECT count(*) FROM predictions") == 0
 
 
+@pytest.mark.slow
 async def test_a_key_stands_for_the_files_content(serve: Serve, tmp_path: Path) -> None:
     async with serve(inline_input_bytes=1024) as served:
         root = await root_with_models(served)
@@ -283,6 +288,7 @@ async def test_a_key_stands_for_the_files_content(serve: Serve, tmp_path: Path) 
         assert problem["type"] == "urn:augury:error:idempotency-mismatch"
 
 
+@pytest.mark.slow
 async def test_files_come_along_as_parts(served: Served, tmp_path: Path) -> None:
     root = await root_with_models(served)
     for name in ("image", "input.image"):
@@ -292,6 +298,7 @@ async def test_files_come_along_as_parts(served: Served, tmp_path: Path) -> None
     assert [Path(name).name for name in files_under(tmp_path / "blobs")] == ["0.png", "0.png"]
 
 
+@pytest.mark.slow
 async def test_a_field_gets_as_many_files_as_it_takes_of_its_kind(served: Served) -> None:
     root = await root_with_models(served)
     for images in ([PNG], [PNG, JPEG]):

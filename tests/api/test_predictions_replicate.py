@@ -76,6 +76,7 @@ async def test_a_models_own_route_refuses_what_is_not_its_own(served: Served) ->
     assert await scalar(served, "SELECT count(*) FROM predictions") == 0
 
 
+@pytest.mark.slow
 async def test_a_put_makes_one_prediction_and_finds_it_by_the_clients_id(served: Served) -> None:
     root, ann = await served.admin(), await served.person("ann")
     await add_model(served, root)
@@ -176,6 +177,7 @@ async def test_texts_stream_for_clients_of_replicate_and_for_others_on_demand(se
     assert await scalar(served, f"SELECT streams FROM predictions WHERE id = '{made['id']}'") is False
 
 
+@pytest.mark.slow
 async def test_a_deadline_of_the_clients_own_is_shown_and_holds(served: Served) -> None:
     root = await served.admin()
     await add_model(served, root)

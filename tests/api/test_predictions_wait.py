@@ -108,6 +108,7 @@ async def test_without_a_preference_or_with_none_left_nobody_waits(served: Serve
         assert (await ask(served, root, status=201, prefer=prefer))["status"] == "starting"
 
 
+@pytest.mark.slow
 async def test_who_waits_at_one_gateway_hears_of_a_cancellation_at_another(serve: Serve) -> None:
     async with serve() as one, serve() as two:
         root = await one.admin()

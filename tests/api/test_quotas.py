@@ -55,6 +55,7 @@ async def limit(served: Served, root: Headers, username: str, seconds: float | N
     return response.json()
 
 
+@pytest.mark.slow
 async def test_beyond_the_limit_every_way_to_ask_is_refused_until_there_is_more(
     served: Served, root: Headers
 ) -> None:
@@ -147,6 +148,7 @@ async def test_only_administrators_set_limits_and_only_of_users_that_there_are(
         assert await answer("ann", root, body) == 422
 
 
+@pytest.mark.slow
 async def test_a_crowd_costs_one_look_and_who_has_no_limit_none(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def with_raising_routes(app: FastAPI) -> None:
     app.router.routes.append(Route("/plain/{name}", by_starlette))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["raise", "plain"])
 @pytest.mark.parametrize(
     ("name", "status", "noun", "detail", "retry_after"),
@@ -72,6 +73,7 @@ async def test_every_error_is_a_problem_with_its_number(
     assert "secret" not in response.text
 
 
+@pytest.mark.slow
 async def test_a_bug_is_logged_with_its_trace_and_the_requests_id(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -83,6 +85,7 @@ async def test_a_bug_is_logged_with_its_trace_and_the_requests_id(
     assert vars(bug)["request_id"] == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "url", "status"), [("GET", "/none", 404), ("PUT", "/health", 405)])
 async def test_wrong_turns_are_problems_too(served: Served, method: str, url: str, status: int) -> None:
     response = await served.http.request(method, url)
@@ -95,6 +98,7 @@ async def test_a_slash_too_many_is_not_redirected_and_does_no_harm(served: Serve
     assert (await served.http.get("/v1/models/")).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [b"{", b"", b"[]", b'"\xff"'])
 async def test_a_body_that_is_not_json_is_refused(served: Served, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}

@@ -35,6 +35,7 @@ def cut(text: str, places: list[int]) -> list[str]:
 Places = st.lists(st.integers(min_value=0, max_value=200), max_size=8)
 
 
+@pytest.mark.slow
 @given(st.text("aä€🙂", min_size=1, max_size=40), Places, Places, st.integers(min_value=0))
 def test_who_comes_back_after_any_event_gets_the_rest_however_another_source_is_cut(
     text: str, first: list[int], second: list[int], leaves_after: int

@@ -69,6 +69,7 @@ async def scene(served: Served, database_url: str, redis_url: str) -> AsyncItera
         yield Scene(served, http, lane, redis_url, root, made)
 
 
+@pytest.mark.slow
 async def test_a_client_that_is_there_first_is_told_each_chunk_as_it_comes(scene: Scene) -> None:
     async with following(scene.http, scene.made) as listener:
         await until_queued(scene.served, which="listened")
@@ -123,6 +124,7 @@ async def test_who_comes_late_is_told_all_of_it_and_who_comes_back_the_rest(
         assert (over.status_code, over.content) == (204, b"")
 
 
+@pytest.mark.slow
 async def test_a_text_that_is_stored_whole_is_resumed_within(scene: Scene) -> None:
     (lease,) = await scene.lane.claim()
     async with following(scene.http, scene.made) as listener:
@@ -132,6 +134,7 @@ async def test_a_text_that_is_stored_whole_is_resumed_within(scene: Scene) -> No
     assert text_in(await whole(scene.http, scene.made, since=first.id)) == "lo"
 
 
+@pytest.mark.slow
 async def test_a_cancellation_and_a_failure_end_a_stream_and_keep_what_was_written(scene: Scene) -> None:
     async with following(scene.http, scene.made) as listener:
         await until_queued(scene.served, which="listened")
@@ -151,6 +154,7 @@ async def test_a_cancellation_and_a_failure_end_a_stream_and_keep_what_was_writt
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("again", "goes_on"), [("hello", True), ("Hello", False)])
 async def test_another_attempt_goes_on_where_the_first_one_was_if_it_says_the_same(
     scene: Scene, again: str, goes_on: bool
@@ -176,6 +180,7 @@ async def test_another_attempt_goes_on_where_the_first_one_was_if_it_says_the_sa
         ]
 
 
+@pytest.mark.slow
 async def test_an_end_is_heard_at_once_at_every_gateway(scene: Scene, serve: Serve) -> None:
     async with (
         serve() as another,
@@ -191,6 +196,7 @@ async def test_an_end_is_heard_at_once_at_every_gateway(scene: Scene, serve: Ser
         assert time.monotonic() - began < streams.LOOK_SECONDS / 2
 
 
+@pytest.mark.slow
 async def test_a_lane_that_came_while_the_row_was_written_is_called_again(scene: Scene) -> None:
     async with Redis.from_url(scene.redis_url) as client:
         await scene.write(("output", "hello"))
@@ -208,6 +214,7 @@ async def test_a_lane_that_came_while_the_row_was_written_is_called_again(scene:
         assert await bells_after_following() == 0
 
 
+@pytest.mark.slow
 async def test_polls_show_what_there_is_so_far_of_the_present_attempt(scene: Scene) -> None:
     leases = await scene.lane.claim()
     await scene.tell_partly("hel", "one\n")
@@ -243,6 +250,7 @@ async def test_without_redis_a_stream_goes_by_the_row(
             assert [event.data async for event in events] == ["o", "{}"]
 
 
+@pytest.mark.slow
 async def test_what_a_lane_could_not_write_to_redis_is_told_by_the_row(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +266,7 @@ async def test_what_a_lane_could_not_write_to_redis_is_told_by_the_row(
         assert [event.data async for event in events] == ["o", "{}"]
 
 
+@pytest.mark.slow
 async def test_items_are_told_one_by_one_and_files_by_their_urls(scene: Scene) -> None:
     await scene.execute("UPDATE model_versions SET model_type = 'custom'")
     (lease,) = await scene.lane.claim()
@@ -276,6 +285,7 @@ async def test_items_are_told_one_by_one_and_files_by_their_urls(scene: Scene) -
     assert [event.data for event in again] == ['{"step":1}', "plain", url, "{}"]
 
 
+@pytest.mark.slow
 async def test_who_goes_away_leaves_nothing_behind(scene: Scene) -> None:
     waiting = scene.served.gateway.waiting
     async with Redis.from_url(scene.redis_url) as client:
@@ -314,6 +324,7 @@ async def test_a_client_that_does_not_read_holds_up_nobody_and_fills_no_memory(s
     await until(lambda: not scene.served.gateway.waiting._futures)
 
 
+@pytest.mark.slow
 async def test_a_silent_stream_is_kept_alive(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(scene.served.gateway.settings, "stream_keep_alive_seconds", 0.05)
@@ -324,6 +335,7 @@ async def test_a_silent_stream_is_kept_alive(scene: Scene, monkeypatch: pytest.M
         assert [event.name for event in await reading] == ["done"]
 
 
+@pytest.mark.slow
 async def test_a_url_opens_one_stream_without_a_token_and_with_any(scene: Scene) -> None:
     await cancel(scene.served, scene.root, scene.id)
     assert scene.made["urls"]["stream"].startswith(f"{BASE_URL}/v1/streams/")
@@ -337,6 +349,7 @@ async def test_a_url_opens_one_stream_without_a_token_and_with_any(scene: Scene)
     assert refused.json()["type"] == "urn:augury:error:invalid-stream-url"
 
 
+@pytest.mark.slow
 async def test_what_has_been_deleted_after_its_time_is_over_at_once(scene: Scene) -> None:
     for table in ("queue", "predictions"):
         await scene.execute(f"DELETE FROM {table} WHERE id = :id")

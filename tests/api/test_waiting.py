@@ -102,6 +102,7 @@ async def test_lost_news_are_made_up_for_by_a_look(redis_url: str) -> None:
             assert time.monotonic() - began < LOOK_SECONDS + 0.5
 
 
+@pytest.mark.slow
 async def test_without_redis_the_row_is_looked_at_more_often_and_a_telling_is_no_error() -> None:
     async with waiting_at(f"redis://127.0.0.1:{free_port()}/0") as waiting:
         with waiting.expect("a") as future:

@@ -150,6 +150,7 @@ async def test_the_log_tells_of_every_attempt(served: Served, engine: Engine) ->
     assert log == [[1, 503, "The receiver answered 503.", 12], [2, 204, None, 7]]
 
 
+@pytest.mark.slow
 async def test_the_log_can_be_narrowed_and_read_by_pages(served: Served, engine: Engine) -> None:
     await add_model(served, await served.admin())
     ann = await served.person("ann")

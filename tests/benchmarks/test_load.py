@@ -63,6 +63,7 @@ def test_an_open_loop_sends_when_it_is_time_whatever_has_been_answered(server: S
     assert max(answers.latencies_ms) < 250
 
 
+@pytest.mark.slow
 def test_bodies_come_in_the_order_of_the_requests_and_every_answer_is_timed(server: Server) -> None:
     names = [f"request-{number}" for number in range(20)]
     load = Load(
@@ -91,6 +92,7 @@ def test_a_load_for_a_time_ends_after_it(server: Server) -> None:
     assert answers.per_second == len(answers.latencies_ms) / answers.elapsed_seconds
 
 
+@pytest.mark.slow
 def test_another_status_than_the_expected_spoils_the_whole_run(server: Server) -> None:
     load = Load(port=server.port, requests=[get("/200/ok"), get("/429/slow")], connections=1, total=2)
 

@@ -165,6 +165,7 @@ def test_names_choose_entries() -> None:
         shipped.find("nothing/like-it")
 
 
+@pytest.mark.slow
 def test_ones_own_catalog_adds_to_the_shipped_one_and_goes_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cli.fake_hub import COMMIT, FakeHub
 
 PROGRAM = """
@@ -45,6 +47,7 @@ def download(endpoint: str, repository: str, cache: Path) -> subprocess.Complete
     )
 
 
+@pytest.mark.slow
 def test_a_download_takes_no_pickles_and_is_pinned_to_its_commit(tmp_path: Path) -> None:
     with FakeHub("acme/smol", FILES).running() as hub:
         result = download(hub.url, "acme/smol", tmp_path)
@@ -60,12 +63,14 @@ def test_a_download_takes_no_pickles_and_is_pinned_to_its_commit(tmp_path: Path)
     assert "pytorch_model.bin" not in hub.downloaded
 
 
+@pytest.mark.slow
 def test_a_download_shows_its_progress(tmp_path: Path) -> None:
     with FakeHub("acme/smol", FILES).running() as hub:
         result = download(hub.url, "acme/smol", tmp_path)
     assert "100%" in result.stderr
 
 
+@pytest.mark.slow
 def test_one_file_of_a_repository_is_taken_when_it_is_named(tmp_path: Path) -> None:
     with FakeHub("acme/smol", FILES).running() as hub:
         result = download(hub.url, "acme/smol/pytorch_model.bin", tmp_path)
@@ -73,6 +78,7 @@ def test_one_file_of_a_repository_is_taken_when_it_is_named(tmp_path: Path) -> N
     assert hub.downloaded == ["pytorch_model.bin"]
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     hub = FakeHub("acme/smol", FILES)
     hub.forbidden.add("model.safetensors")
@@ -83,6 +89,7 @@ def test_a_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_unknown_repository_gets_one_clear_sentence(tmp_path: Path) -> None:
     with FakeHub("acme/smol", FILES).running() as hub:
         result = download(hub.url, "acme/none", tmp_path)
@@ -91,6 +98,7 @@ def test_an_unknown_repository_gets_one_clear_sentence(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_weights_that_are_only_pickles_are_refused(tmp_path: Path) -> None:
     files = {name: content for name, content in FILES.items() if name != "model.safetensors"}
     with FakeHub("acme/smol", files).running() as hub:
@@ -100,6 +108,7 @@ def test_weights_that_are_only_pickles_are_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_gets_one_clear_sentence(tmp_path: Path) -> None:
     result = download("http://127.0.0.1:9", "acme/smol", tmp_path)
     assert result.returncode == 1

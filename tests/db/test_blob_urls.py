@@ -87,6 +87,7 @@ def test_deep_json_is_shown_whatever_its_depth(levels: int) -> None:
     assert rendered(value, new_id()) == value
 
 
+@pytest.mark.slow
 def test_showing_vectors_costs_less_than_writing_them() -> None:
     vectors = [[0.123456789] * 1000 for _ in range(100)]
     prediction_id = new_id()

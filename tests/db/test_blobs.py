@@ -39,6 +39,7 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     return store(request.getfixturevalue("bucket") + "/some/prefix")
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_read_whole_or_in_part(blobs: Blobs) -> None:
     blobs.put(KEY, b"0123456789")
     assert blobs.size_bytes(KEY) == 10
@@ -65,6 +66,7 @@ class Broken(BytesIO):
         return super().read(size)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_to_its_end_is_not_stored(blobs: Blobs) -> None:
     with pytest.raises(BlobStoreUnavailable, match="the disk has gone"):
         blobs.put_from(KEY, Broken(bytes(20_000_000)))
@@ -72,6 +74,7 @@ def test_what_cannot_be_read_to_its_end_is_not_stored(blobs: Blobs) -> None:
         blobs.size_bytes(KEY)
 
 
+@pytest.mark.slow
 def test_an_empty_file_is_a_file(blobs: Blobs) -> None:
     blobs.put(KEY, b"")
     assert (blobs.size_bytes(KEY), blobs.read(KEY)) == (0, b"")

@@ -59,6 +59,7 @@ def test_owners_do_not_share_keys(world: Sessions) -> None:
     assert queued(world) == sorted([anns.id, bobs.id])
 
 
+@pytest.mark.slow
 def test_two_gateways_that_race_for_one_key_store_one_prediction(world: Sessions) -> None:
     """The second waits for the first one's commit, then answers with the first one's prediction."""
     first, second = KEYED.submission(), KEYED.submission()

@@ -33,6 +33,7 @@ def test_the_lowest_id_of_a_moment_tells_that_moment(moment: datetime) -> None:
     assert time_of(floor_id(moment)) == whole
 
 
+@pytest.mark.slow
 @given(st.lists(MOMENTS, min_size=2))
 def test_ids_sort_as_their_moments_do(moments: list[datetime]) -> None:
     whole = [moment.replace(microsecond=moment.microsecond // 1000 * 1000) for moment in moments]

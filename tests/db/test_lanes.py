@@ -33,6 +33,7 @@ def give_up(world: Sessions, lane: str, *, running: list[str]) -> lanes.TakenBac
     return lanes.abandon(world.engine, lane, running=running, failure=code, error="It hangs.")
 
 
+@pytest.mark.slow
 def test_a_lane_that_wakes_while_it_is_taken_back_never_deadlocks_with_the_steward(world: Sessions) -> None:
     """Both want the same rows, in different orders; the lane's own row decides who goes first."""
     lane = world.lane()
@@ -60,6 +61,7 @@ def test_a_lane_that_wakes_while_it_is_taken_back_never_deadlocks_with_the_stewa
     ]
 
 
+@pytest.mark.slow
 def test_a_lane_that_hangs_is_judged_by_what_it_has_not_finished(world: Sessions) -> None:
     """Its finisher's commit is under way when its watchdog gives up: the culprit is the only one left."""
     lane = world.lane()

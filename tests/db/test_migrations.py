@@ -65,6 +65,7 @@ def test_a_downgrade_leaves_nothing_behind_and_the_way_up_is_open_again(
     assert objects(empty_database_url) == migrated
 
 
+@pytest.mark.slow
 def test_migrating_twice_changes_nothing(empty_database_url: str) -> None:
     migrate(empty_database_url)
     once = objects(empty_database_url)

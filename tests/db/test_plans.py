@@ -63,6 +63,7 @@ PARTIALS = {"partials": json.dumps([PARTIAL] * 8)}
 FINISH = {"outcomes": json.dumps([OUTCOME] * 8), "lanes": ["l"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize(
     ("statement", "parameters", "index"),
@@ -86,6 +87,7 @@ def test_lanes_read_a_long_queue_by_its_indexes_only(
     assert index in {name for _, name in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 def test_submissions_find_the_first_patient_one_of_a_long_queue_by_an_index(
     long_queue: Sessions, mode: str
@@ -116,6 +118,7 @@ def run_all(lane: Leases, *, batch: int) -> None:
         lane.finish([Outcome(lease, Status.SUCCEEDED, output="1") for lease in claimed])
 
 
+@pytest.mark.slow
 def test_claims_are_hot_updates(world: Sessions) -> None:
     """So no index mentions a column that a claim writes, and the queue's pages have room for it."""
     lane = world.lane()

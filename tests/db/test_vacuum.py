@@ -43,6 +43,7 @@ def dead_rows(engine: Engine) -> int:
         return int(connection.scalar(_DEAD) or 0)
 
 
+@pytest.mark.slow
 def test_many_dead_rows_are_taken_away_once_in_a_while(engine: Engine) -> None:
     now = 1000.0
     vacuum = QueueVacuum(engine, clock=lambda: now)
@@ -56,6 +57,7 @@ def test_many_dead_rows_are_taken_away_once_in_a_while(engine: Engine) -> None:
     assert vacuum.run_due()
 
 
+@pytest.mark.slow
 def test_few_dead_rows_stay(engine: Engine) -> None:
     leave_dead(engine, 100)
     assert not QueueVacuum(engine).run_due()

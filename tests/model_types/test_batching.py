@@ -168,6 +168,7 @@ def test_what_is_cancelled_while_it_runs_or_waits_does_not_come_out() -> None:
     assert all("d" not in ran for ran in model.ran[1:])
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(1, 50), min_size=1, max_size=40),
     rows=st.integers(1, 10),

@@ -78,6 +78,7 @@ def test_an_unknown_engine_is_told_what_there_is() -> None:
         registry.engine(spec)
 
 
+@pytest.mark.slow
 def test_the_registry_imports_no_heavy_library() -> None:
     program = (
         "import json, sys\n"
@@ -89,6 +90,7 @@ def test_the_registry_imports_no_heavy_library() -> None:
     assert json.loads(finished.stdout) == [], finished.stderr
 
 
+@pytest.mark.slow
 def test_a_package_may_bring_its_own_type(tmp_path: Path) -> None:
     install(tmp_path, "doubling:INFO")
     program = (
@@ -103,6 +105,7 @@ def test_a_package_may_bring_its_own_type(tmp_path: Path) -> None:
     assert finished.stdout == "doubling [42]\n", finished.stderr
 
 
+@pytest.mark.slow
 def test_an_engine_whose_library_is_missing_is_unavailable(tmp_path: Path) -> None:
     install(tmp_path, "doubling:INFO")
     program = (
@@ -116,6 +119,7 @@ def test_an_engine_whose_library_is_missing_is_unavailable(tmp_path: Path) -> No
     assert "a_library_that_is_not_there" in last_line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "complaint"),
     [

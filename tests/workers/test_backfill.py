@@ -77,6 +77,7 @@ def test_another_loaded_model_goes_between_two_passes_while_the_session_keeps_it
     assert len(prepared) == len(set(prepared))
 
 
+@pytest.mark.slow
 def test_what_has_not_begun_is_given_back_before_a_model_is_loaded_for_other_work(
     open_workshop: Open,
 ) -> None:
@@ -89,6 +90,7 @@ def test_what_has_not_begun_is_given_back_before_a_model_is_loaded_for_other_wor
     assert workshop.rows("SELECT id FROM queue WHERE lane IS NOT NULL") == [(urgent,)]
 
 
+@pytest.mark.slow
 def test_batch_work_that_is_left_after_a_slice_waits_for_any_lane(
     open_workshop: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +103,7 @@ def test_batch_work_that_is_left_after_a_slice_waits_for_any_lane(
     assert workshop.client.llen(POOL) > 0
 
 
+@pytest.mark.slow
 def test_a_stopping_lane_gives_its_batch_work_back(open_workshop: Open) -> None:
     workshop = open_workshop(v={"row_seconds": 0.05})
     workshop.submit(*lines(10), priority=BATCH)
@@ -112,6 +115,7 @@ def test_a_stopping_lane_gives_its_batch_work_back(open_workshop: Open) -> None:
     assert workshop.rows("SELECT DISTINCT lane, losses FROM queue") == [(None, 0)]
 
 
+@pytest.mark.slow
 def test_a_slice_ends_though_other_work_keeps_going_before_batch_work(
     open_workshop: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ async def test_a_gateways_bells_ring_once_a_round_for_each_pool(redis_url: str) 
         assert await client.llen("echo") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_gateway_without_redis_says_it_once_and_rings_again_when_it_is_back(
     own_valkey: EmbeddedValkey, caplog: pytest.LogCaptureFixture

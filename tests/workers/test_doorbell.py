@@ -67,6 +67,7 @@ def test_one_ring_wakes_one_lane_the_last_that_came(client: redis.Redis) -> None
     assert client.llen("echo") == 0
 
 
+@pytest.mark.slow
 def test_a_lane_of_other_pools_sleeps_on_and_celery_gets_the_bell(client: redis.Redis) -> None:
     lane = Idle(client, "a", "echoes", "an-echo").came()
     Bells(client).ring(["echo"])
@@ -88,6 +89,7 @@ def test_a_lane_whose_worker_stops_takes_no_bell_along(client: redis.Redis) -> N
     assert client.llen("echo") == 1
 
 
+@pytest.mark.slow
 def test_nobody_rings_and_the_lane_goes_back_to_celery(client: redis.Redis) -> None:
     assert Idle(client, "a", "echo", linger_seconds=0.05).came().left() is None
     assert client.llen(IDLE) == 0
@@ -109,6 +111,7 @@ def test_a_ring_at_the_moment_of_leaving_is_heard(client: redis.Redis) -> None:
     assert client.llen("echo") == client.llen(IDLE) == 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_stops_has_its_lanes_back_at_once(client: redis.Redis) -> None:
     lane = Idle(client, "a", "echo").came()
     lane.stopping = True

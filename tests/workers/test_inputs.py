@@ -201,6 +201,7 @@ def test_audio_and_images_from_elsewhere_have_limits_of_their_own(
         load(files, audio=data_uri(recorded(tone(0.1))))
 
 
+@pytest.mark.slow
 def test_fetching_takes_no_longer_than_its_setting(open_files: Callable[..., InputFiles]) -> None:
     released = threading.Event()
 

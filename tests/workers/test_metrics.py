@@ -61,6 +61,7 @@ def test_batches_are_counted_with_their_size_fill_padding_and_reason(
     assert look("augury_prediction_running_seconds_count") == 11
 
 
+@pytest.mark.slow
 def test_a_batch_that_has_lingered_says_so(open_workshop: Open, client: redis.Redis) -> None:
     workshop = open_workshop(v={"max_batch": 4, "max_wait_ms": 200})
     workshop.submit("first")

@@ -148,6 +148,7 @@ def test_a_prediction_whose_output_is_refused_keeps_no_files(open_workshop: Open
     assert workshop.blobs.names(folder_of("predictions", made)) == []
 
 
+@pytest.mark.slow
 def test_a_store_that_is_back_in_time_costs_nobody_anything(tmp_path: Path) -> None:
     path = tmp_path / "blobs"
     path.write_text("no directory")
@@ -158,6 +159,7 @@ def test_a_store_that_is_back_in_time_costs_nobody_anything(tmp_path: Path) -> N
     assert blobs.read(outcomes[0].files[0].key) == PNG.data
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_away_fails_those_with_files_and_holds_up_the_others_once(tmp_path: Path) -> None:
     path = tmp_path / "blobs"
     path.write_text("no directory")

@@ -88,6 +88,7 @@ def test_what_the_database_cannot_keep_is_replaced() -> None:
     assert printed("a\0b\ud800") == "a\N{REPLACEMENT CHARACTER}b?"
 
 
+@pytest.mark.slow
 def test_of_long_logs_the_newest_lines_are_kept() -> None:
     logs = Printed()
     lines = [f"line {number}\n" for number in range(100_000)]

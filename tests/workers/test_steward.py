@@ -73,6 +73,7 @@ def test_no_bell_rings_where_nothing_waits(yard: Yard) -> None:
     assert bells(yard) == 0
 
 
+@pytest.mark.slow
 def test_what_is_late_fails_queued_or_running(yard: Yard) -> None:
     late = [yard.submit(said, deadline_seconds=0.1) for said in ("queued", "running")]
     early = yard.submit("early", deadline_seconds=3600)
@@ -82,6 +83,7 @@ def test_what_is_late_fails_queued_or_running(yard: Yard) -> None:
     assert yard.state(early) == ("starting", None)
 
 
+@pytest.mark.slow
 def test_the_leases_of_a_silent_lane_go_back_and_its_pool_is_rung_for(yard: Yard) -> None:
     made = yard.submit("held")
     yard.run(
@@ -123,6 +125,7 @@ def test_a_leader_whose_connection_is_cut_leads_no_more(yard: Yard) -> None:
         wait_until(lambda: bells(yard) > 0, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.own_database
 def test_partitions_that_have_expired_are_dropped_and_new_ones_made(yard: Yard) -> None:
     now = datetime.now(UTC)

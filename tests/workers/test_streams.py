@@ -90,6 +90,7 @@ def test_who_listens_is_woken_and_the_stream_goes_after_an_hour(
     assert STREAM_SECONDS <= client.ttl(stream_key(made.id, 1)) <= STREAM_SECONDS + 60
 
 
+@pytest.mark.slow
 def test_without_redis_nobody_waits_and_a_stream_has_no_gap(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,6 +147,7 @@ def test_more_than_can_be_kept_breaks_the_stream_it_belongs_to(
     writer.close()
 
 
+@pytest.mark.slow
 def test_a_closed_writer_keeps_no_more_than_so_many(redis_url: str) -> None:
     writer = StreamWriter(redis_url)
     writer.close()

@@ -66,6 +66,7 @@ def test_a_receiver_hears_only_of_the_events_that_were_asked_for(
     assert [row.event for row in sender.rows("SELECT event FROM webhook_deliveries")] == heard
 
 
+@pytest.mark.slow
 def test_a_start_is_told_as_a_start_even_when_the_end_has_come_before_it_could_be(sender: Sender) -> None:
     with receiver(answer(200)) as here:
         sender.submit(here.url)
@@ -241,6 +242,7 @@ def secrets_of(sender: Sender) -> list[str]:
     return [row.secret for row in sender.rows("SELECT secret FROM webhook_secrets ORDER BY created_at DESC")]
 
 
+@pytest.mark.slow
 def test_every_attempt_is_signed_anew_under_the_same_id(sender: Sender) -> None:
     with receiver(in_turn(answer(500), answer(200))) as here, delivering(sender.engine, retry_seconds=(0.0,)):
         sender.finished(here.url)
@@ -252,6 +254,7 @@ def test_every_attempt_is_signed_anew_under_the_same_id(sender: Sender) -> None:
     assert all(abs(int(request.headers["webhook-timestamp"]) - time.time()) < 60 for request in here.requests)
 
 
+@pytest.mark.slow
 def test_after_a_rotation_the_old_key_verifies_too(sender: Sender) -> None:
     old, new = "whsec_b2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQ=", "whsec_bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXc="
     for secret, retires_at in ((old, "now() + interval '1 day'"), (new, "NULL")):
@@ -268,6 +271,7 @@ def test_after_a_rotation_the_old_key_verifies_too(sender: Sender) -> None:
     assert request.headers["webhook-signature"].count("v1,") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "heard"),
     [

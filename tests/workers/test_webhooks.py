@@ -51,6 +51,7 @@ def settled(engine: Engine, prediction_id: str) -> Callable[[], bool]:
     return lambda: noted(engine, prediction_id).next_attempt_at is None
 
 
+@pytest.mark.slow
 def test_a_finished_prediction_is_told_once_and_as_the_api_shows_it(
     engine: Engine, finish: Callable[..., list[str]]
 ) -> None:
@@ -130,6 +131,7 @@ def test_retry_after_is_bounded_and_may_be_a_date() -> None:
     ] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "because"),
     [
@@ -148,6 +150,7 @@ def test_a_private_address_is_given_up_at_once(
     assert (row.attempts, row.delivered_at, row.last_error) == (1, None, because)
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_gone_is_not_asked_again(engine: Engine, finish: Callable[..., list[str]]) -> None:
     with receiver(answer(410)) as here, delivering(engine, retry_seconds=(0.0,) * 3):
         [prediction_id] = finish(here.url)
@@ -156,6 +159,7 @@ def test_a_receiver_that_is_gone_is_not_asked_again(engine: Engine, finish: Call
     assert noted(engine, prediction_id).last_error == "The receiver answered 410 (gone)."
 
 
+@pytest.mark.slow
 def test_a_redirect_to_the_metadata_service_is_a_failure(
     engine: Engine, finish: Callable[..., list[str]]
 ) -> None:
@@ -190,6 +194,7 @@ def test_slow_receivers_do_not_delay_another(engine: Engine, finish: Callable[..
     assert {len(one.requests) for one in slow} == {6}
 
 
+@pytest.mark.slow
 def test_an_attempt_that_died_with_its_steward_is_made_again(sender: Sender) -> None:
     engine, finish = sender.engine, sender.finished
     with receiver(answer(200)) as here:
@@ -212,6 +217,7 @@ def test_no_receiver_is_given_more_than_its_share(engine: Engine, finish: Callab
     assert sorted(one.receiver for one in taken) == ["a.example", "c.example"]
 
 
+@pytest.mark.slow
 def test_a_prediction_that_retention_dropped_is_given_up(
     engine: Engine, finish: Callable[..., list[str]]
 ) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event
 
+import pytest
 from pydantic import BaseModel
 
 from db.leases import Lease
@@ -93,6 +94,7 @@ def test_a_step_that_takes_too_long_is_asked_to_stop_and_who_waits_is_spared() -
     assert [(one.lease.id, one.output) for one in work.step()] == [("second", '"done"')]
 
 
+@pytest.mark.slow
 def test_between_two_steps_there_is_nothing_to_interrupt() -> None:
     work = plodding(only=(task := Task()))
     time.sleep(2 * LIMIT_SECONDS)

@@ -77,6 +77,7 @@ async def answered(scene: Scene, asking: asyncio.Task[Any], **output: Any) -> tu
     return {name: value for name, value in lease.input.items() if name != "audio"}, await asking
 
 
+@pytest.mark.slow
 async def test_a_recording_becomes_a_prediction_and_its_text_comes_back(speech: Scene) -> None:
     seen, transcription = await answered(speech, ask(speech))
     assert seen == {"task": "transcribe", "timestamps": "none"}
@@ -84,6 +85,7 @@ async def test_a_recording_becomes_a_prediction_and_its_text_comes_back(speech: 
     assert (transcription.usage.type, transcription.usage.seconds) == ("duration", 3662.5)
 
 
+@pytest.mark.slow
 async def test_what_is_asked_for_reaches_the_model(speech: Scene) -> None:
     asking = ask(
         speech, language="en", prompt="Alice", temperature=0.4, extra_body={"seed": 7, "user": "ann"}
@@ -99,6 +101,7 @@ async def test_what_is_asked_for_reaches_the_model(speech: Scene) -> None:
     }
 
 
+@pytest.mark.slow
 async def test_verbose_json_has_segments_with_all_their_numbers(speech: Scene) -> None:
     asking = ask(speech, response_format="verbose_json")
     seen, transcription = await answered(speech, asking, segments=SEGMENTS)
@@ -108,6 +111,7 @@ async def test_verbose_json_has_segments_with_all_their_numbers(speech: Scene) -
     assert transcription.words is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularities", [["word"], ["word", "segment"]])
 async def test_words_have_their_times_and_segments_only_if_asked_for(
     speech: Scene, granularities: list[str]
@@ -119,6 +123,7 @@ async def test_words_have_their_times_and_segments_only_if_asked_for(
     assert (transcription.segments is not None) == ("segment" in granularities)
 
 
+@pytest.mark.slow
 async def test_plain_formats_come_as_plain_text(speech: Scene) -> None:
     expected = {
         "text": "Oh dear!\n",
@@ -132,6 +137,7 @@ async def test_plain_formats_come_as_plain_text(speech: Scene) -> None:
         assert (await answered(speech, asking, segments=SEGMENTS))[1] == written
 
 
+@pytest.mark.slow
 async def test_a_stream_tells_segments_before_the_transcript_is_complete(speech: Scene) -> None:
     asking = ask(speech, stream=True, language="en")
     (lease,) = await speech.asked()
@@ -151,6 +157,7 @@ async def test_a_stream_tells_segments_before_the_transcript_is_complete(speech:
     ]
 
 
+@pytest.mark.slow
 async def test_a_stream_of_a_silent_recording_is_done_at_once(speech: Scene) -> None:
     asking = ask(speech, stream=True)
     (lease,) = await speech.asked()
@@ -159,6 +166,7 @@ async def test_a_stream_of_a_silent_recording_is_done_at_once(speech: Scene) -> 
     assert told == [{"type": "transcript.text.done", "text": ""}]
 
 
+@pytest.mark.slow
 async def test_who_follows_the_prediction_reads_its_text_and_who_polls_the_transcript(
     speech: Scene,
 ) -> None:
@@ -180,6 +188,7 @@ async def test_who_follows_the_prediction_reads_its_text_and_who_polls_the_trans
     assert found.json()["output"] == ended
 
 
+@pytest.mark.slow
 async def test_what_the_model_cannot_do_has_a_status_also_with_a_stream(speech: Scene) -> None:
     asking = ask(speech, stream=True, language="elvish")
     (lease,) = await speech.asked()
@@ -188,6 +197,7 @@ async def test_what_the_model_cannot_do_has_a_status_also_with_a_stream(speech: 
         await asking
 
 
+@pytest.mark.slow
 async def test_a_translation_is_in_english(speech: Scene) -> None:
     with pytest.warns(DeprecationWarning, match="deprecated"):  # in OpenAI's client alone
         asked = speech.client.audio.translations.create(
@@ -200,6 +210,7 @@ async def test_a_translation_is_in_english(speech: Scene) -> None:
     assert [segment.text for segment in translation.segments] == [segment["text"] for segment in SEGMENTS]
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_done_is_named(speech: Scene) -> None:
     cases: list[tuple[str, str, dict[str, Any]]] = [
         ("stream", "is for the response_format json", {"stream": True, "response_format": "srt"}),
@@ -219,6 +230,7 @@ async def test_what_cannot_be_done_is_named(speech: Scene) -> None:
         assert message in refused.value.message
 
 
+@pytest.mark.slow
 async def test_what_the_model_cannot_do_is_the_requests_fault(speech: Scene) -> None:
     asking = ask(speech, language="elvish")
     (lease,) = await speech.asked()
@@ -227,6 +239,7 @@ async def test_what_the_model_cannot_do_is_the_requests_fault(speech: Scene) -> 
         await asking
 
 
+@pytest.mark.slow
 async def test_the_file_must_be_one(speech: Scene) -> None:
     as_text = {"model": MODEL, "file": "dear.wav"}
     for refused in (
@@ -237,6 +250,7 @@ async def test_the_file_must_be_one(speech: Scene) -> None:
         assert refused.json()["error"]["param"] == "file"
 
 
+@pytest.mark.slow
 async def test_a_form_that_cannot_be_read_is_refused(speech: Scene) -> None:
     headers = speech.root | {"content-type": "multipart/form-data; boundary=x"}
     refused = await speech.http.post(PATH, headers=headers, content=b"--x\r\nnothing")

@@ -197,6 +197,7 @@ WRONG: list[tuple[dict[str, Any] | str, str, str | None]] = [
 ]
 
 
+@pytest.mark.slow
 async def test_all_that_is_wrong_with_the_lines_is_told_and_none_of_them_runs(writer: Scene) -> None:
     batch = await begin(writer, [request("a"), "  ", *(line for line, _, _ in WRONG)])
     batch = await until(writer, batch, "failed")
@@ -295,6 +296,7 @@ async def test_batches_are_ones_own_and_are_listed(writer: Scene) -> None:
         )
 
 
+@pytest.mark.slow
 async def test_a_batch_needs_a_file_for_batches_and_a_route_that_there_is(writer: Scene) -> None:
     file = await writer.client.files.create(file=b"{}", purpose="user_data")
     with pytest.raises(openai.BadRequestError, match="not uploaded for the purpose") as refused:

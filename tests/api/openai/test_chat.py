@@ -33,6 +33,7 @@ def ask(client: AsyncOpenAI, **changes: Any) -> asyncio.Task[Any]:
     return asyncio.create_task(client.chat.completions.create(**arguments))
 
 
+@pytest.mark.slow
 async def test_a_conversation_is_one_prediction_and_its_tokens_are_counted(chat: Scene) -> None:
     asking = ask(
         chat.client,
@@ -79,6 +80,7 @@ async def test_a_conversation_is_one_prediction_and_its_tokens_are_counted(chat:
     assert completion.object == "chat.completion"
 
 
+@pytest.mark.slow
 async def test_each_choice_is_a_prediction_with_a_seed_of_its_own(chat: Scene) -> None:
     asking = ask(chat.client, n=3, seed=11)
     leases = await chat.asked(3)
@@ -93,6 +95,7 @@ async def test_each_choice_is_a_prediction_with_a_seed_of_its_own(chat: Scene) -
     assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (9, 6)
 
 
+@pytest.mark.slow
 async def test_a_stream_tells_pieces_as_they_come_then_why_it_ends_then_the_usage(chat: Scene) -> None:
     asking = ask(chat.client, stream=True, stream_options={"include_usage": True})
     await until_queued(chat.served, which="listened")
@@ -114,6 +117,7 @@ async def test_a_stream_tells_pieces_as_they_come_then_why_it_ends_then_the_usag
     assert {chunk.id for chunk in chunks} == {f"chatcmpl-{lease.id}"}
 
 
+@pytest.mark.slow
 async def test_a_stream_of_several_choices_tells_each_by_its_number(chat: Scene) -> None:
     asking = ask(chat.client, stream=True, n=2, seed=0)
     leases = await chat.asked(2)
@@ -130,6 +134,7 @@ async def test_a_stream_of_several_choices_tells_each_by_its_number(chat: Scene)
     assert reasons.count("stop") == 2
 
 
+@pytest.mark.slow
 async def test_a_failure_before_the_first_piece_has_a_status_and_one_after_it_breaks_the_stream(
     chat: Scene,
 ) -> None:
@@ -148,6 +153,7 @@ async def test_a_failure_before_the_first_piece_has_a_status_and_one_after_it_br
         _ = [chunk async for chunk in stream]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_streamed", [False, True])
 async def test_a_client_that_goes_away_cancels_its_predictions(chat: Scene, is_streamed: bool) -> None:
     asking = ask(chat.client, stream=is_streamed, n=2)
@@ -163,6 +169,7 @@ async def test_a_client_that_goes_away_cancels_its_predictions(chat: Scene, is_s
     assert await scalar(chat.served, "SELECT count(*) FROM predictions WHERE status = 'canceled'") == 2
 
 
+@pytest.mark.slow
 async def test_a_failed_choice_cancels_the_others(chat: Scene) -> None:
     asking = ask(chat.client, n=2)
     first, _ = await chat.asked(2)
@@ -174,6 +181,7 @@ async def test_a_failed_choice_cancels_the_others(chat: Scene) -> None:
     await until_queued(chat.served, 0)
 
 
+@pytest.mark.slow
 async def test_a_repeated_idempotency_key_gives_the_same_choices(chat: Scene) -> None:
     headers = {"Idempotency-Key": "mine"}
     asking = ask(chat.client, n=2, extra_headers=headers)
@@ -233,6 +241,7 @@ async def test_images_that_cannot_be_shown_are_refused_by_their_places(stage: St
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, param), refused.text
 
 
+@pytest.mark.slow
 async def test_an_answer_tells_how_likely_its_tokens_were(chat: Scene) -> None:
     asking = ask(chat.client, logprobs=True, top_logprobs=1)
     (lease,) = await chat.asked()
@@ -247,6 +256,7 @@ async def test_an_answer_tells_how_likely_its_tokens_were(chat: Scene) -> None:
     assert "offset" not in choice.logprobs.content[0].to_dict()
 
 
+@pytest.mark.slow
 async def test_a_stream_tells_each_piece_with_its_tokens(chat: Scene) -> None:
     asking = ask(chat.client, logprobs=True, stream=True)
     await until_queued(chat.served, which="listened")
@@ -263,6 +273,7 @@ async def test_a_stream_tells_each_piece_with_its_tokens(chat: Scene) -> None:
     assert told == [None, ["Hi"], [" é", "!"], None]
 
 
+@pytest.mark.slow
 async def test_an_answer_may_have_to_fit_a_schema(chat: Scene) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     named = {"name": "number", "schema": schema, "strict": True}
@@ -312,6 +323,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 async def test_what_a_model_cannot_do_is_refused_by_the_parameters_name(chat: Scene) -> None:
     for param, changes in REFUSED:
         response = await chat.post(PATH, **{"messages": HELLO} | changes)
@@ -322,6 +334,7 @@ async def test_what_a_model_cannot_do_is_refused_by_the_parameters_name(chat: Sc
     assert await scalar(chat.served, "SELECT count(*) FROM predictions") == 0
 
 
+@pytest.mark.slow
 async def test_known_parameters_are_let_pass_and_flex_lets_others_go_first(
     chat: Scene,
 ) -> None:

@@ -14,6 +14,7 @@ from tests.api.streaming import write
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_each_prompt_has_its_choices_in_order_and_counts_once(chat: Scene) -> None:
     asking = asyncio.create_task(
         chat.client.completions.create(
@@ -40,6 +41,7 @@ async def test_each_prompt_has_its_choices_in_order_and_counts_once(chat: Scene)
     assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (18, 12)
 
 
+@pytest.mark.slow
 async def test_a_continuation_is_told_while_it_is_written(chat: Scene) -> None:
     asking = asyncio.create_task(
         chat.client.completions.create(
@@ -60,6 +62,7 @@ async def test_a_continuation_is_told_while_it_is_written(chat: Scene) -> None:
     assert usage.usage.total_tokens == 3
 
 
+@pytest.mark.slow
 async def test_a_continuation_tells_its_tokens_in_lists(chat: Scene) -> None:
     pieces = [
         {"text": " was", "tokens": [likelihood(" was", -0.5, 0, (" is", -0.3), (" was", -0.5))]},
@@ -95,6 +98,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 async def test_what_prompts_cannot_have_is_refused(chat: Scene) -> None:
     for param, changes in REFUSED:
         response = await chat.post("/v1/completions", **{"prompt": "Alice"} | changes)

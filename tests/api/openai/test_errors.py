@@ -14,6 +14,7 @@ from tests.api.openai.test_chat import HELLO, PATH, ask
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_errors_have_openais_shape_types_and_codes(chat: Scene) -> None:
     stranger = chat.client.with_options(api_key="wrong")
     with pytest.raises(openai.AuthenticationError) as unknown:
@@ -37,6 +38,7 @@ async def test_errors_have_openais_shape_types_and_codes(chat: Scene) -> None:
     assert problem.headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.slow
 async def test_models_are_listed_and_found_by_name(chat: Scene) -> None:
     listed = [model async for model in chat.client.models.list()]
     assert [model.id for model in listed] == [MODEL]
@@ -44,6 +46,7 @@ async def test_models_are_listed_and_found_by_name(chat: Scene) -> None:
     assert (found.object, found.owned_by, found.created) == ("model", "root", listed[0].created)
 
 
+@pytest.mark.slow
 async def test_every_answer_tells_what_it_took_and_what_is_left(chat: Scene) -> None:
     response = await chat.http.post(PATH, json={}, headers=chat.root)
     assert response.status_code == 400
@@ -54,6 +57,7 @@ async def test_every_answer_tells_what_it_took_and_what_is_left(chat: Scene) -> 
     assert response.headers["x-request-id"]
 
 
+@pytest.mark.slow
 async def test_who_has_used_up_the_month_is_told_so_as_openai_tells_it(chat: Scene) -> None:
     limit = {"monthly_run_seconds": 0}
     assert (await chat.http.patch("/v1/users/root", json=limit, headers=chat.root)).status_code == 200

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.anyio
 HOUR_SECONDS = 3600
 
 
+@pytest.mark.slow
 async def test_a_file_is_uploaded_found_read_and_deleted(chat: Scene) -> None:
     file = await chat.client.files.create(file=("requests.jsonl", b"{}\n"), purpose="batch")
     assert (file.object, file.bytes, file.filename, file.purpose) == ("file", 3, "requests.jsonl", "batch")
@@ -26,6 +27,7 @@ async def test_a_file_is_uploaded_found_read_and_deleted(chat: Scene) -> None:
             await asked
 
 
+@pytest.mark.slow
 async def test_a_file_is_kept_for_as_long_as_its_owner_says(chat: Scene) -> None:
     file = await chat.client.files.create(
         file=b"{}", purpose="batch", expires_after={"anchor": "created_at", "seconds": HOUR_SECONDS}
@@ -40,6 +42,7 @@ async def test_a_file_is_kept_for_as_long_as_its_owner_says(chat: Scene) -> None
         await chat.client.files.create(file=b"{}", purpose="fine-tune")
 
 
+@pytest.mark.slow
 async def test_one_list_has_the_files_of_all_clients(chat: Scene) -> None:
     first = await chat.client.files.create(file=("1", b"1"), purpose="batch")
     second = await chat.client.files.create(file=("2", b"2"), purpose="user_data")
@@ -57,6 +60,7 @@ async def test_one_list_has_the_files_of_all_clients(chat: Scene) -> None:
     assert (listed["first_id"], listed["last_id"]) == (third, first.id)
 
 
+@pytest.mark.slow
 async def test_a_file_for_a_batch_may_be_larger_than_others(chat: Scene) -> None:
     chat.served.gateway.settings.file_limit_bytes = 10
     chat.served.gateway.settings.batch_file_bytes = 20

@@ -38,6 +38,7 @@ async def draw(scene: Scene, lease: Lease, content: bytes) -> None:
     await scene.answer(lease, [REFERENCE_PREFIX + key])
 
 
+@pytest.mark.slow
 async def test_an_image_is_a_prediction_and_its_url_leads_to_the_bytes(painter: Scene) -> None:
     asking = ask(painter)
     (lease,) = await painter.asked()
@@ -50,6 +51,7 @@ async def test_an_image_is_a_prediction_and_its_url_leads_to_the_bytes(painter: 
     assert abs(answer.created - time.time()) < 30
 
 
+@pytest.mark.slow
 async def test_each_image_has_a_seed_of_its_own_and_they_come_in_order(painter: Scene) -> None:
     asking = ask(painter, n=3, response_format="b64_json", extra_body={"seed": 11})
     leases = await painter.asked(3)
@@ -59,6 +61,7 @@ async def test_each_image_has_a_seed_of_its_own_and_they_come_in_order(painter: 
     assert contents == [b"seed 11", b"seed 12", b"seed 13"]
 
 
+@pytest.mark.slow
 async def test_what_is_asked_for_reaches_the_model(painter: Scene) -> None:
     asking = ask(
         painter,
@@ -87,6 +90,7 @@ async def test_what_is_asked_for_reaches_the_model(painter: Scene) -> None:
     assert len((await asking).data) == 1
 
 
+@pytest.mark.slow
 async def test_an_automatic_size_is_the_models_own(painter: Scene) -> None:
     asking = ask(painter, size="auto")
     (lease,) = await painter.asked()
@@ -95,6 +99,7 @@ async def test_an_automatic_size_is_the_models_own(painter: Scene) -> None:
     await asking
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_done_is_named(painter: Scene) -> None:
     cases: list[tuple[str, dict[str, Any]]] = [
         ("size", {"size": "large"}),

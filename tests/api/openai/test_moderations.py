@@ -42,6 +42,7 @@ def scores(toxic: float, threat: float) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 async def test_a_text_is_flagged_where_a_score_reaches_its_threshold(watch: Scene) -> None:
     asking = ask(watch, "Off with her head!")
     (lease,) = await watch.asked()
@@ -58,6 +59,7 @@ async def test_a_text_is_flagged_where_a_score_reaches_its_threshold(watch: Scen
     }
 
 
+@pytest.mark.slow
 async def test_each_text_of_a_list_is_a_prediction_and_has_its_own_result(watch: Scene) -> None:
     asking = ask(watch, ["Curtsey.", "Idiot!"])
     leases = await watch.asked(2)
@@ -66,12 +68,14 @@ async def test_each_text_of_a_list_is_a_prediction_and_has_its_own_result(watch:
     assert [result.flagged for result in (await asking).results] == [False, True]
 
 
+@pytest.mark.slow
 async def test_a_classifier_without_thresholds_is_no_moderation_model(watch: Scene) -> None:
     with pytest.raises(openai.BadRequestError, match="is no moderation model") as refused:
         await ask(watch, "Curtsey.", model=MODEL)
     assert refused.value.param == "model"
 
 
+@pytest.mark.slow
 async def test_there_must_be_texts_and_not_too_many(watch: Scene) -> None:
     cases: list[str | list[str]] = ["", [], [""], ["x"] * 129]
     for given in cases:
@@ -80,6 +84,7 @@ async def test_there_must_be_texts_and_not_too_many(watch: Scene) -> None:
         assert refused.value.param == "input"
 
 
+@pytest.mark.slow
 async def test_a_category_that_the_model_does_not_have_is_the_models_failure(watch: Scene) -> None:
     asking = ask(watch, "Curtsey.")
     (lease,) = await watch.asked()
@@ -88,6 +93,7 @@ async def test_a_category_that_the_model_does_not_have_is_the_models_failure(wat
         await asking
 
 
+@pytest.mark.slow
 async def test_thresholds_are_shares(watch: Scene) -> None:
     refused = await watch.http.post(
         "/v1/models",

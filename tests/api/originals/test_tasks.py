@@ -35,6 +35,7 @@ async def look(scene: Scene, task_id: str) -> dict[str, Any]:
     return found.json()
 
 
+@pytest.mark.slow
 async def test_a_text_that_was_sent_is_looked_at_until_it_is_there(scene: Scene) -> None:
     sent = await post(scene, "/send_text", PROMPT)
     task_id = sent.json()["task_id"]
@@ -59,6 +60,7 @@ async def test_generating_waits_for_the_text(scene: Scene) -> None:
     assert (told["task_id"], told["status"], told["result"]) == (lease.id, "SUCCESS", ", world")
 
 
+@pytest.mark.slow
 async def test_what_fails_and_what_is_canceled_says_so(scene: Scene) -> None:
     asking = asyncio.create_task(post(scene, "/generate", PROMPT))
     (lease,) = await scene.asked()
@@ -72,6 +74,7 @@ async def test_what_fails_and_what_is_canceled_says_so(scene: Scene) -> None:
     assert (await look(scene, sent))["status"] == "REVOKED"
 
 
+@pytest.mark.slow
 async def test_a_model_need_be_named_only_where_there_are_several(scene: Scene) -> None:
     assert (await post(scene, "/send_text", {"prompt": "Hello"})).status_code == 200
     await scene.add("other", "text-generation")
@@ -88,6 +91,7 @@ async def test_the_server_may_say_which_model_it_is(stage: Stage) -> None:
         assert (await look(scene, sent["task_id"]))["model_name"] == "root/other"
 
 
+@pytest.mark.slow
 async def test_a_public_name_alone_is_a_model_unless_it_is_several(scene: Scene) -> None:
     short = PROMPT | {"model_name": "MODEL"}
     assert (await post(scene, "/send_text", short)).status_code == 200
@@ -99,6 +103,7 @@ async def test_a_public_name_alone_is_a_model_unless_it_is_several(scene: Scene)
     assert (await scene.http.post("/send_text", json=short, headers=ann)).status_code == 404
 
 
+@pytest.mark.slow
 async def test_without_a_token_a_task_is_found_by_its_id_and_none_are_listed(scene: Scene) -> None:
     sent = await scene.http.post("/send_text", json=PROMPT)
     task_id = sent.json()["task_id"]
@@ -109,6 +114,7 @@ async def test_without_a_token_a_task_is_found_by_its_id_and_none_are_listed(sce
     assert (await scene.http.get(f"/get_task_status/{own}")).status_code == 404
 
 
+@pytest.mark.slow
 async def test_what_does_not_fit_is_told_with_its_field(scene: Scene) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"prompt": ""}, "prompt"),
