@@ -55,6 +55,15 @@ def test_partitions_are_made_once_from_monday_to_monday(world: Sessions) -> None
     assert [partition_of(world, last), partition_of(world, first)] == names
 
 
+def test_every_partition_keeps_long_outputs_as_they_are(world: Sessions) -> None:
+    ensure(world, MONDAY)
+    query = (
+        "SELECT DISTINCT attstorage::text FROM pg_attribute JOIN pg_partition_tree('predictions')"
+        " ON attrelid = relid WHERE attname = 'output'"
+    )
+    assert world.rows(query) == [("e",)]
+
+
 def test_a_week_that_nobody_prepared_goes_to_the_default_partition_and_stays_there(world: Sessions) -> None:
     identifier = submit_at(world, MONDAY)
     assert partition_of(world, identifier) == "predictions_default"
