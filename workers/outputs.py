@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from pydantic import BaseModel
 
 from db.blobs import REFERENCE_PREFIX, Blob, Blobs, BlobStoreUnavailable, folder_of, is_key, with_extension
@@ -46,8 +48,7 @@ def outcome_of(
         return Outcome(lease, Status.FAILED, error=sentence(result.message), failure=result.code, logs=logs)
     files = _Files(lease)
     try:
-        output = json.dumps(result, ensure_ascii=False, allow_nan=False, default=files.plain)
-        output.encode()
+        output = _text(result, files.plain)
     except (TypeError, ValueError, RecursionError) as error:
         message = f"The model's output cannot be written as JSON: {error}"
         failure = FailureCode.MODEL_ERROR
@@ -59,11 +60,32 @@ def outcome_of(
 def json_of(value: Any) -> str | None:
     """A part of an output as JSON text; None where it is no JSON, or has files, which are not stored yet."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain_without_files)
-        text.encode()
+        return _text(value, _plain_without_files)
     except (TypeError, ValueError, RecursionError):
         return None
+
+
+def _text(value: Any, plain: Callable[[Any], Any]) -> str:
+    """JSON, in which `plain(value)` stands for what is none. Raises as `json.dumps` and `str.encode` do."""
+    if _is_of_numbers(value):
+        try:
+            # Vectors are long, and this takes a ninth of the time.
+            return msgspec.json.encode(value).decode()
+        except (TypeError, OverflowError):
+            pass  # numbers of a kind that only the other knows
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=plain)
+    text.encode()
     return text
+
+
+def _is_of_numbers(value: Any) -> bool:
+    """Whether this is a list of finite numbers, or of lists of them."""
+    if not isinstance(value, list) or not value:
+        return False
+    try:
+        return all(math.isfinite(sum(row)) for row in (value if isinstance(value[0], list) else [value]))
+    except (TypeError, OverflowError):
+        return False
 
 
 def _plain_without_files(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
@@ -63,6 +65,30 @@ def test_a_file_anywhere_in_an_output_is_written_as_a_reference(result: Any, wri
 def test_a_name_without_extension_gets_its_types() -> None:
     (blob,) = outcome_of(lease(), OutputFile("out", "image/jpeg", b"x")).files
     assert blob.key.endswith("/2/out.jpg")
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [0.1, -2.5e-8, 1e300, 3],
+        [[0.25, 1.0], [-0.0, 7e-5]],
+        [[], [1.5]],
+        [1 << 70, 0.5],
+        [np.float64(0.1), True],
+        [[0.5], "no number"],
+    ],
+)
+def test_numbers_are_read_back_as_they_were(numbers: list[Any]) -> None:
+    output = outcome_of(lease(), numbers).output
+    assert output is not None
+    assert json.loads(output) == numbers
+
+
+@pytest.mark.parametrize("numbers", [[0.5, math.nan], [[0.5], [math.inf]], [math.inf, -math.inf]])
+def test_what_is_no_number_is_no_output(numbers: list[Any]) -> None:
+    outcome = outcome_of(lease(), numbers)
+    assert outcome.output is None
+    assert "cannot be written as JSON" in (outcome.error or "")
 
 
 @pytest.mark.parametrize("name", ["../out.png", "a/b.png", ".png", "", "a b.png", "ä.png"])
