@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Gateway:
     vectors: VectorCache
     startup: Startup
     patience: Patience
+    batch_added: asyncio.Event
 
 
 def _redis(broker: BrokerSettings) -> Redis:
@@ -125,6 +127,7 @@ async def open_gateway(
             vectors=VectorCache(settings.embedding_cache_size),
             startup=startup,
             patience=patience,
+            batch_added=asyncio.Event(),
         )
     finally:
         inputs.close()

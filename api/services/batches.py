@@ -53,6 +53,7 @@ async def create(
         if await batches.count_unended(session, principal.id) >= most:
             raise TooManyBatches(f"{most} batches of yours have not ended")
         await batches.add(session, batch)
+    gateway.batch_added.set()
     return batch
 
 

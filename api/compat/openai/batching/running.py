@@ -22,7 +22,10 @@ from db.tables import File, User
 
 log = logging.getLogger(__name__)
 
+# Batches that are under way are due again soon; else another gateway may have accepted one.
 LOOK_SECONDS = 0.2
+IDLE_LOOK_SECONDS = 1.0
+IDLE_AFTER_SECONDS = 10.0
 # Between two tries of a step that something was in the way of.
 RETRY_SECONDS = 2.0
 # So many batches are worked on at a time; the others take turns with them.
@@ -46,15 +49,26 @@ class _Runner:
 
     async def run(self) -> None:
         """Never returns."""
+        clock = asyncio.get_running_loop().time
+        found_at = -IDLE_AFTER_SECONDS
         async with asyncio.TaskGroup() as steps:
             while True:
                 await self._room.acquire()
                 claim = await self._claim()
                 if claim is None:
                     self._room.release()
-                    await asyncio.sleep(LOOK_SECONDS)
+                    is_idle = clock() - found_at > IDLE_AFTER_SECONDS
+                    await self._pause(IDLE_LOOK_SECONDS if is_idle else LOOK_SECONDS)
                 else:
+                    found_at = clock()
                     steps.create_task(self._step(claim), name=f"batch {claim.batch.id}")
+
+    async def _pause(self, seconds: float) -> None:
+        added = self._gateway.batch_added
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await added.wait()
+        added.clear()
 
     async def _claim(self) -> Claim | None:
         seconds = self._gateway.settings.lease_seconds
