@@ -35,31 +35,41 @@ class ModelMissing(RuntimeError):
 
 
 def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
-    """Rounds of base and platform in turn: many who wait, a backlog, and one client alone."""
+    """Rounds of base and platform in turn: one client alone, many who wait, and a backlog."""
     model = minilm.folder()
     if model is None:
         raise ModelMissing(str(ModelMissing.__doc__))
     texts = sentences(sizes.sentences)
-    few = texts[: sizes.single_sentences]
     platform = Platform(servers, "embeddings")
     platform.start_gateway()
     runs = Runs(platform, platform.add_model("minilm", "embeddings", str(model))["id"])
     platform.start_workers("embeddings")
     with Reference("benchmarks.batched_encode", Vectors, model) as reference:
-        best = best_batch_size(reference, texts[: max(BATCH_SIZES) * 8])
-        expected = reference.run(Task(texts, best)).vectors
-        require_same(outputs(runs.waiting(texts, CLIENTS).bodies), expected)
-        batched, singles, waiting, backlog, alone = [], [], [], [], []
-        for _ in range(sizes.sentence_rounds):
-            batched.append(len(texts) / reference.run(Task(texts, best)).seconds)
-            waiting.append(runs.waiting(texts, CLIENTS).per_second)
-            backlog.append(runs.backlog(texts))
-            singles.append(len(few) / reference.run(Task(few, 1)).seconds)
-            alone.append(runs.waiting(few, 1).per_second)
+        yield _alone(runs, reference, texts[: sizes.single_sentences], sizes.single_rounds)
+        yield from _batched(runs, reference, texts, sizes.sentence_rounds)
+
+
+def _alone(runs: Runs, reference: Reference[Vectors], texts: Sequence[str], rounds: int) -> Row:
+    base, ours = [], []
+    require_same(outputs(runs.waiting(texts, 1).bodies), reference.run(Task(texts, 1)).vectors)
+    for _ in range(rounds):
+        base.append(len(texts) / reference.run(Task(texts, 1)).seconds)
+        ours.append(runs.waiting(texts, 1).per_second)
+    return Row("embeddings, c=1", "/s", ours, "in process, one by one", base, SINGLE_TARGET)
+
+
+def _batched(runs: Runs, reference: Reference[Vectors], texts: Sequence[str], rounds: int) -> Iterator[Row]:
+    best = best_batch_size(reference, texts[: max(BATCH_SIZES) * 8])
+    expected = reference.run(Task(texts, best)).vectors
+    require_same(outputs(runs.waiting(texts, CLIENTS).bodies), expected)
+    batched, waiting, backlog = [], [], []
+    for _ in range(rounds):
+        batched.append(len(texts) / reference.run(Task(texts, best)).seconds)
+        waiting.append(runs.waiting(texts, CLIENTS).per_second)
+        backlog.append(runs.backlog(texts))
     base = f"in process, sorted, batches of {best}"
     yield Row(f"embeddings, c={CLIENTS}", "/s", waiting, base, batched, WAITING_TARGET)
     yield Row(f"embeddings, backlog of {len(texts):,}", "/s", backlog, base, batched, BACKLOG_TARGET)
-    yield Row("embeddings, c=1", "/s", alone, "in process, one by one", singles, SINGLE_TARGET)
 
 
 class Runs:

@@ -19,6 +19,8 @@ class Sizes:
     images: int = 480
     sentences: int = 2_000
     single_sentences: int = 200
+    # Short ones and many: a single client's pace changes with the machine's from one to the next.
+    single_rounds: int = 9
     sentence_rounds: int = 3
     switching_rounds: int = 3
     switching_predictions: int = 64
@@ -43,6 +45,7 @@ QUICK = Sizes(
     images=32,
     sentences=24,
     single_sentences=4,
+    single_rounds=1,
     sentence_rounds=1,
     switching_rounds=1,
     switching_predictions=8,
