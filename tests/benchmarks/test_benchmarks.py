@@ -24,7 +24,7 @@ ROWS = {
         "streaming, c=16, first event",
         "streaming, c=16, lane → client",
     ],
-    "embeddings": ["embeddings, c=64", "embeddings, backlog of 24", "embeddings, c=1"],
+    "embeddings": ["embeddings, c=1", "embeddings, c=64", "embeddings, backlog of 24"],
     "vision": ["classification, 32 clients", "object detection, 32 clients"],
     "openai": [
         "openai, embeddings, c=16, p50",

@@ -151,10 +151,10 @@ def test_partitions_that_have_expired_are_dropped_and_new_ones_made(yard: Yard) 
     )
     keys = "SELECT key FROM idempotency_keys ORDER BY key"
     with steward_of(yard, retention_days=30):
-        wait_until(lambda: yard.rows(keys) == [("new",), ("put:new",)], 5)
+        wait_until(lambda: yard.rows(keys) == [("new",), ("put:new",)], 30)
     assert yard.rows("SELECT id FROM predictions") == [(floor_id(now),)]
     assert yard.rows(f"SELECT to_regclass('{old_week}')") == [(None,)]
-    wait_until(lambda: blobs.names(folder_of("predictions", floor_id(old))) == [], 5)
+    wait_until(lambda: blobs.names(folder_of("predictions", floor_id(old))) == [], 30)
     assert blobs.names(folder_of("predictions", floor_id(now))) == ["1"]
 
 
