@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 MAX_ERROR_LENGTH = 4000
 # While the store of files is away the outcomes of a batch wait so long for it, and so may the lane.
 STORE_SECONDS = 15.0
+_NUMBERS = frozenset({int, float, bool})
 
 _NOT_STORED = Failure(
     FailureCode.STORAGE_UNAVAILABLE,
@@ -71,8 +72,8 @@ def _text(value: Any, plain: Callable[[Any], Any]) -> str:
         try:
             # Vectors are long, and this takes a ninth of the time.
             return msgspec.json.encode(value).decode()
-        except (TypeError, OverflowError):
-            pass  # numbers of a kind that only the other knows
+        except OverflowError:
+            pass  # larger integers than it knows
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=plain)
     text.encode()
     return text
@@ -82,9 +83,15 @@ def _is_of_numbers(value: Any) -> bool:
     """Whether this is a list of finite numbers, or of lists of them."""
     if not isinstance(value, list) or not value:
         return False
+    rows = value if isinstance(value[0], list) else [value]
+    # Their types exactly: what else can be summed up, the other writes differently or not at all.
+    return all(type(row) is list and _NUMBERS.issuperset(map(type, row)) and _is_finite(row) for row in rows)
+
+
+def _is_finite(numbers: list[float]) -> bool:
     try:
-        return all(math.isfinite(sum(row)) for row in (value if isinstance(value[0], list) else [value]))
-    except (TypeError, OverflowError):
+        return math.isfinite(sum(numbers))
+    except OverflowError:
         return False
 
 

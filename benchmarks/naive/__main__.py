@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-import uvicorn
+from benchmarks.naive.app import app
+from benchmarks.serving import serve
 
 if __name__ == "__main__":
-    uvicorn.run(
-        "benchmarks.naive.app:app",
-        port=int(sys.argv[1]),
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        server_header=False,
-        log_level="warning",
-    )
+    serve(app)

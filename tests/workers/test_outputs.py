@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,17 @@ def test_numbers_are_read_back_as_they_were(numbers: list[Any]) -> None:
     assert json.loads(output) == numbers
 
 
-@pytest.mark.parametrize("numbers", [[0.5, math.nan], [[0.5], [math.inf]], [math.inf, -math.inf]])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [0.5, math.nan],
+        [[0.5], [math.inf]],
+        [math.inf, -math.inf],
+        [[0.5], {1: math.nan}],
+        [[0.5], {1, 2}],
+        [Decimal("0.5")],
+    ],
+)
 def test_what_is_no_number_is_no_output(numbers: list[Any]) -> None:
     outcome = outcome_of(lease(), numbers)
     assert outcome.output is None
