@@ -60,9 +60,9 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def database_url(databases: Databases) -> Iterator[str]:
-    """A migrated, empty database: the gateway leaves the schema alone, so the next test may have it."""
-    with databases.emptied() as url:
+def database_url(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A migrated database without rows: postgresql://…"""
+    with databases.for_test(request) as url:
         yield url
 
 
