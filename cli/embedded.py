@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ HOST = "127.0.0.1"
 # Below the ports lent to outgoing connections, so that a server finds its own free again after a restart.
 PORTS = range(15_000, 32_000)
 _POLL_SECONDS = 0.01
+# Ports given out of late: long enough for whoever asked to listen there, or to start again.
+_claims: deque[socket.socket] = deque(maxlen=64)
 
 
 class EmbeddedServerFault(Fault):
@@ -61,11 +64,23 @@ def carried_binary(candidates: Sequence[tuple[str, str]]) -> Path | None:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
+    """A loopback port that nobody listens on now, and that no other process has just been given."""
     while True:
         port = random.choice(PORTS)  # noqa: S311
-        if is_free(HOST, port):
+        if is_free(HOST, port) and _claim(port):
             return port
+
+
+def _claim(port: int) -> bool:
+    """Keep other processes that look for a port from this one: the UDP port of its number is the mark."""
+    mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        mark.bind((HOST, port))
+    except OSError:
+        mark.close()
+        return False
+    _claims.append(mark)
+    return True
 
 
 def is_free(host: str, port: int) -> bool:

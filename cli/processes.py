@@ -104,7 +104,10 @@ class Service:
             self._process.wait()
 
     def _kill_session(self) -> None:
-        if self._process:
+        if self._process is None:
+            return
+        # The id of a process that has been waited for may be another's by now, unless its session lives on.
+        if self._process.returncode is None or not psutil.pid_exists(self._process.pid):
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 

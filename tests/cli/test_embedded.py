@@ -240,6 +240,16 @@ def test_a_free_port_is_one_that_a_server_may_take() -> None:
     assert embedded.is_free("127.0.0.1", free_port())
 
 
+def test_two_processes_are_not_given_the_same_port_though_neither_listens_yet() -> None:
+    port = free_port()
+    asks = (
+        f"from cli import embedded; embedded.PORTS = list(range({port}, {port} + 20));"
+        "embedded.random.choice = lambda ports: ports.pop(0); print(embedded.free_port())"
+    )
+    given = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert int(given.stdout) > port
+
+
 def test_a_port_that_somebody_listens_on_is_not_free(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path / "valkey") as server:
         assert not embedded.is_free("127.0.0.1", server.port)

@@ -88,6 +88,24 @@ def test_a_process_that_lived_long_is_started_again_without_the_grown_delay(
     assert "starting it again in 0.5 s" in said[-2]
 
 
+def test_killing_again_what_has_gone_spares_whoever_has_its_process_id_now(tmp_path: Path) -> None:
+    gone, other = service(tmp_path, name="gone"), service(tmp_path, name="other")
+    for each in (gone, other):
+        each.start()
+    gone.kill()
+    assert gone._process is not None
+    assert other.pid is not None
+    gone._process.pid = other.pid
+    gone.kill()
+    gone.start()  # it looks for what a predecessor has left, too
+    try:
+        with pytest.raises(AssertionError, match="did not come true"):
+            wait_until(lambda: other.pid is None, 0.5)
+    finally:
+        gone.kill()
+        other.kill()
+
+
 def test_what_started_last_stops_first(supervisor: Supervisor, tmp_path: Path) -> None:
     order = tmp_path / "order"
     for name in ("first", "second"):
