@@ -25,9 +25,10 @@ class Transformers(Embedder):
     def _load(self, version: VersionSpec, device: str) -> None:
         config = weights.load_processor(AutoConfig, version)
         self._packs = packing.is_packable(config, device)
-        attention = {"attn_implementation": packing.ATTENTION} if self._packs else {}
         self._card = card.read(version)
-        self._model = weights.load(AutoModel, version, device, **attention)
+        self._model = weights.load(AutoModel, version, device)
+        if self._packs:
+            self._model = packing.PackedEncoder(self._model)
         self._dense = [layer.to(self._model.device, self._model.dtype) for layer in self._card.dense]
         self._tokenizer = tokens.Tokenizer(
             weights.load_processor(AutoTokenizer, version), config, max_tokens=self._card.max_tokens
@@ -55,6 +56,7 @@ class Transformers(Embedder):
     def _hidden_states(self, rows: Sequence[tokens.Encoding]) -> Sequence[Tensor]:
         """The last hidden states of each row, [tokens, dimensions]."""
         if self._packs:
-            return packing.hidden_states(self._model, rows)
+            states: Sequence[Tensor] = self._model(rows)
+            return states
         output = self._model(**self._tokenizer.padded(rows, self._model.device)).last_hidden_state
         return [state[: tokens.size(row)] for state, row in zip(output, rows, strict=True)]

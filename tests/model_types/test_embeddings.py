@@ -119,7 +119,7 @@ def test_dense_layers_follow_the_pooling_as_in_embeddinggemma(folder: Path) -> N
     assert embed(ours, RAGGED) == pytest.approx(embed(theirs, RAGGED), abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["bert", "distilbert", "xlm-roberta", "modernbert"])
+@pytest.mark.parametrize("kind", ["bert", "camembert", "distilbert", "roberta", "xlm-roberta", "modernbert"])
 def test_a_row_among_others_is_what_the_model_makes_of_it_alone(tmp_path: Path, kind: str) -> None:
     tiny_encoders.build_encoder(tmp_path, kind)
     engine = loaded(tmp_path)

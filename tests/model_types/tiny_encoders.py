@@ -13,9 +13,11 @@ from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
     BertConfig,
+    CamembertConfig,
     DistilBertConfig,
     ModernBertConfig,
     PreTrainedTokenizerFast,
+    RobertaConfig,
     XLMRobertaConfig,
 )
 
@@ -40,6 +42,8 @@ WORDS = [
     *("sleeps", "eats", "sings", "flies", "swims", "reads", "writes", "small", "big", "old", "new", "red"),
 ]
 POSITIONS = 64
+# Their positions are counted from behind the padding's own.
+_ROBERTAS = {"camembert": CamembertConfig, "roberta": RobertaConfig, "xlm-roberta": XLMRobertaConfig}
 
 
 def sentence(words: int, seed: int) -> str:
@@ -57,9 +61,8 @@ def config(kind: str, **options: Any) -> Any:
     size |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
     if kind == "bert":
         return BertConfig(max_position_embeddings=POSITIONS, **size)
-    if kind == "xlm-roberta":
-        # Its positions are counted from behind the padding's own.
-        return XLMRobertaConfig(max_position_embeddings=POSITIONS + 1, **size)
+    if kind in _ROBERTAS:
+        return _ROBERTAS[kind](max_position_embeddings=POSITIONS + 1, **size)
     size |= {"local_attention": 8, "cls_token_id": 2, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3}
     return ModernBertConfig(max_position_embeddings=POSITIONS, **size)
 
