@@ -35,8 +35,9 @@ class Waiting:
     def __init__(self, redis_url: str) -> None:
         self.channel = news_channel(new_id())
         # A connection of its own: it listens for as long as the process lives, and `_listen` mends it.
+        keepalive = {} if redis_url.startswith("unix://") else {"socket_keepalive": True}
         self._redis = Redis.from_url(
-            redis_url, socket_connect_timeout=1.0, socket_keepalive=True, retry=Retry(NoBackoff(), 0)
+            redis_url, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0), **keepalive
         )
         self._futures: dict[str, list[asyncio.Future[News]]] = {}
         self._sleepers: dict[str, set[asyncio.Event]] = {}

@@ -30,7 +30,7 @@ def _configuration() -> dict[str, Any]:
     """Read when Celery first needs it, not on import."""
     settings = WorkerSettings()
     return {
-        "broker_url": BrokerSettings().url(),
+        "broker_url": BrokerSettings().celery_url(),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {

@@ -1,5 +1,7 @@
 """Where Redis (or Valkey) is: broker of the bells, shared counters, and news of finished predictions."""
 
+from urllib.parse import parse_qs, urlsplit
+
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -24,3 +26,12 @@ class BrokerSettings(BaseSettings):
     def url(self) -> str:
         """The connection string."""
         return self.redis_url
+
+    def celery_url(self) -> str:
+        """The same as Celery has it: a socket of this machine is another transport there."""
+        parts = urlsplit(self.redis_url)
+        if parts.scheme != "unix":
+            return self.redis_url
+        credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+        database = parse_qs(parts.query).get("db", ["0"])[0]
+        return f"redis+socket://{credentials}{parts.path}?virtual_host={database}"
