@@ -27,8 +27,9 @@ HOST = "127.0.0.1"
 # Below the ports lent to outgoing connections, so that a server finds its own free again after a restart.
 PORTS = range(15_000, 32_000)
 _POLL_SECONDS = 0.01
-# Ports given out of late: long enough for whoever asked to listen there, or to start again.
-_claims: deque[socket.socket] = deque(maxlen=64)
+# So many of the ports that a process was given last remain its own: whoever asked has begun to listen there.
+_MAX_CLAIMS = 64
+_claims: deque[socket.socket] = deque()
 
 
 class EmbeddedServerFault(Fault):
@@ -80,6 +81,8 @@ def _claim(port: int) -> bool:
         mark.close()
         return False
     _claims.append(mark)
+    if len(_claims) > _MAX_CLAIMS:
+        _claims.popleft().close()
     return True
 
 

@@ -250,6 +250,13 @@ def test_two_processes_are_not_given_the_same_port_though_neither_listens_yet() 
     assert int(given.stdout) > port
 
 
+def test_ports_given_out_long_ago_may_be_given_again() -> None:
+    before = psutil.Process().num_fds()
+    for _ in range(300):
+        free_port()
+    assert psutil.Process().num_fds() < before + 100
+
+
 def test_a_port_that_somebody_listens_on_is_not_free(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path / "valkey") as server:
         assert not embedded.is_free("127.0.0.1", server.port)
