@@ -93,13 +93,10 @@ class _Layer(Module):
 
 def _attend(projected: Tensor, heads: int, lengths: Sequence[int]) -> Tensor:
     """[tokens, 3 x dimensions], queries, keys and values, → [tokens, dimensions]."""
-    tokens = len(projected)
     # [3, 1, heads, tokens, dimensions of a head]
-    every = projected.view(tokens, 3, 1, heads, -1).permute(1, 2, 3, 0, 4)
-    of_rows = [every] if len(lengths) == 1 else every.split_with_sizes(lengths, dim=3)
-    attended = [scaled_dot_product_attention(*row) for row in of_rows]
-    joined = attended[0] if len(attended) == 1 else torch.cat(attended, dim=2)
-    return joined[0].transpose(0, 1).reshape(tokens, -1)
+    every = projected.view(len(projected), 3, 1, heads, -1).permute(1, 2, 3, 0, 4)
+    rows = every.split_with_sizes(lengths, dim=3)
+    return torch.cat([scaled_dot_product_attention(*row)[0].transpose(0, 1).flatten(1) for row in rows])
 
 
 def _from_bert(layer: Any) -> _Layer:
