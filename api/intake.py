@@ -15,7 +15,7 @@ from api.errors import Unavailable
 from api.stopping import Patience
 from db.errors import IdempotencyMismatch
 from db.submissions import Accepted, Submission, make_durable, submit
-from workers.bells import GatewayBells
+from workers.bells import Ahead, GatewayBells
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ class Intake:
             self._writing = None
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
+        ahead = self._ring_ahead(group)
         try:
             answers = await self._submit_in_time([submission for submission, _ in group])
         except psycopg.DataError as error:
@@ -108,12 +109,21 @@ class Intake:
             for _, future in group:
                 _fail(future, error)
         else:
-            self._answer(group, answers)
+            self._answer(group, answers, ahead)
 
-    def _answer(self, group: Sequence[_Waiting], answers: _Answers) -> None:
+    def _ring_ahead(self, group: Sequence[_Waiting]) -> Ahead | None:
+        """Where little is going on and somebody waits, a lane comes to the door while the commit is made."""
+        if len(group) > 1 or (submission := group[0][0]) is None or submission.waiter is None:
+            return None
+        return self._bells.ring_ahead(submission.pool, submission.id)
+
+    def _answer(self, group: Sequence[_Waiting], answers: _Answers, ahead: Ahead | None) -> None:
         if self._failpoint == "after_commit":
             os._exit(70)
-        self._bells.ring({submission.pool for submission, _ in group if submission is not None})
+        if ahead is not None:
+            self._bells.confirm(ahead)
+        else:
+            self._bells.ring({submission.pool for submission, _ in group if submission is not None})
         for (_, future), answer in zip(group, answers, strict=True):
             if isinstance(answer, IdempotencyMismatch):
                 _fail(future, answer)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.leases import Claim, Lease, Leases, Outcome, WaitingVersion
 from workers.backfill import Backfill
-from workers.bells import Bells
+from workers.bells import AHEAD_SECONDS, Bells
 from workers.inputs import InputFiles
 from workers.jobs import Job
 from workers.residency import Residency, Resident
@@ -33,6 +33,10 @@ MIN_PAUSE_SECONDS = 0.002
 # What waits for a version that other lanes keep loaded is left to them for so long.
 KEEPERS_SECONDS = 1.0
 UNLIMITED = 1 << 60
+# For so long a lane that was woken ahead looks for what it was woken for, first after so short a pause, and
+# then less and less often. What is committed later has another bell.
+EXPECT_SECONDS = 2 * AHEAD_SECONDS
+EXPECT_PAUSE_SECONDS = 0.0001
 # So much batch work is in hand: enough to find rows of like size, and to prepare some while others run.
 RESERVE_SECONDS = 0.5
 MIN_RESERVE_ROWS = 2
@@ -91,22 +95,26 @@ class Claims:
         self._leave_at = 0.0
         self._turns = Turns()
         self._looked: dict[str, tuple[float, Sequence[WaitingVersion]]] = {}
+        self._expected: str | None = None
+        self._expected_until = 0.0
         self.is_unsure = False
 
-    def begin(self) -> None:
-        """A slice begins, and with it the next pool's turn."""
+    def begin(self, expected: str | None = None) -> None:
+        """A slice begins, and with it the next pool's turn; a prediction may be expected to come just now."""
         self._leave_at = time.monotonic() + SLICE_SECONDS
         self._turns.pass_on()
+        self._expected = expected
+        self._expected_until = time.monotonic() + EXPECT_SECONDS
 
     @property
     def is_over(self) -> bool:
         """Whether the slice is over, or the worker stopping."""
         return self._stopping() or time.monotonic() > self._leave_at
 
-    def is_alone(self, pool: str) -> bool:
-        """Whether one version was all that waited at the last look."""
+    def is_all(self, pool: str) -> bool:
+        """Whether one version was all that waited at the last look, and nothing is expected any more."""
         _, waiting = self._looked[pool]
-        return len(waiting) == 1
+        return len(waiting) == 1 and self._expected is None
 
     def next(self, pool: str, *, only: Resident | None = None, limit: int = UNLIMITED) -> Batch | None:
         """Claim what is to run next, and prepare it where its version is loaded; None when nothing is.
@@ -116,10 +124,22 @@ class Claims:
         if limit < 1 or (self._stopping() if only is None else self.is_over):
             return None
         try:
-            return self._next(pool, only, limit)
+            batch = self._next(pool, only, limit)
+            return batch or (self._await_expected(pool, limit) if only is None else None)
         except (DBAPIError, PoolTimeout) as error:
             self._note_trouble(error)
             return None
+
+    def _await_expected(self, pool: str, limit: int) -> Batch | None:
+        """Look until something is there, or what is expected must have been: the last look begins then."""
+        batch, pause = None, EXPECT_PAUSE_SECONDS
+        while batch is None and self._expected is not None and not self._stopping():
+            time.sleep(pause)
+            pause *= 2
+            if time.monotonic() >= self._expected_until:
+                self._expected = None
+            batch = self._next(pool, None, limit)
+        return batch
 
     def first(self, pool: str) -> WaitingVersion | None:
         """Whose turn it is now in a model type's pools; None when nobody's."""
@@ -155,9 +175,10 @@ class Claims:
         self.is_unsure = True
 
     def _next(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
-        batch = self._claim_again(pool, only, limit)
-        if batch is not None:
-            return batch
+        if resident := self._only_one(pool, only):
+            batch = self._claim_again(pool, resident, limit, joining=only is not None)
+            if batch is not None or (self._expected is not None and only is None):
+                return batch
         waiting = self._look(pool)
         while waiting:
             chosen = self._choose(waiting)
@@ -192,8 +213,8 @@ class Claims:
         lingered = linger_seconds > 0 and not joining
         return self._batch(pool, version_id, resident, claim, lingered=lingered)
 
-    def _claim_again(self, pool: str, only: Resident | None, limit: int) -> Batch | None:
-        """Claim of the one version that the last look has found, if that was just now: it saves a look.
+    def _only_one(self, pool: str, only: Resident | None) -> Resident | None:
+        """The one version that the last look has found, if that was just now: it saves a look.
 
         Not so of batch work, which has to look whether it may go on.
         """
@@ -204,10 +225,14 @@ class Claims:
         resident = self._residency.peek(waiting[0].version_id)
         if resident is None or resident.linger_seconds or (only is not None and only is not resident):
             return None
-        claim = self._gather(waiting[0].pool, resident, limit, joining=only is not None)
+        return resident
+
+    def _claim_again(self, pool: str, resident: Resident, limit: int, *, joining: bool) -> Batch | None:
+        _, (waiting,) = self._looked[pool]
+        claim = self._gather(waiting.pool, resident, limit, joining=joining)
         if claim.leases:
             self._backfill.note_other_work()
-        return self._batch(waiting[0].pool, resident.spec.id, resident, claim)
+        return self._batch(waiting.pool, resident.spec.id, resident, claim)
 
     def _batch(
         self,
@@ -220,6 +245,8 @@ class Claims:
     ) -> Batch | None:
         if not claim.leases:
             return None
+        if any(lease.id == self._expected for lease in claim.leases):
+            self._expected = None
         if claim.more:
             self._bells.ring([pool])
         prepared = None if resident is None else prepare(resident, claim.leases, self._files)

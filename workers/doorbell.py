@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 import redis
+from redis.client import PubSub
 
-from workers.messages import ENTER_SCRIPT, IDLE, LEAVE_SCRIPT, door_of, idle_entry
+from workers.messages import ENTER_SCRIPT, LEAVE_SCRIPT, Ring, door_of, idle_entry
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +17,8 @@ logger = logging.getLogger(__name__)
 LINGER_SECONDS = 2.0
 # Between two looks at whether the worker is stopping; less than the client's timeout.
 LOOK_SECONDS = 0.2
+# What was published before a lane has left reaches it within this time.
+ARRIVAL_SECONDS = 1.0
 
 
 class Doorbell:
@@ -24,36 +27,62 @@ class Doorbell:
     def __init__(
         self,
         client: redis.Redis,
+        name: str,
         pools: Sequence[str],
         stopping: Callable[[], bool],
         *,
         linger_seconds: float = LINGER_SECONDS,
     ) -> None:
+        """`name` is nobody else's."""
         self._client = client
+        self._door = door_of(name)
+        self._entry = idle_entry(name, pools)
         self._pools = list(pools)
         self._stopping = stopping
         self._linger_seconds = linger_seconds
         self._enter = client.register_script(ENTER_SCRIPT)
         self._leave = client.register_script(LEAVE_SCRIPT)
+        self._ear: PubSub | None = None
 
-    def wait(self, lane: str) -> str | None:
-        """The pool that rings next; None when nobody does, or when the worker is stopping."""
-        entry, door = idle_entry(lane, self._pools), door_of(lane)
+    def wait(self) -> Ring | None:
+        """Who rings next; None when nobody does, or when the worker is stopping."""
         if self._stopping():
             return None
         try:
-            if rung := self._enter(keys=self._pools, args=[IDLE, entry]):
-                return _text(rung)
-            until = time.monotonic() + self._linger_seconds
-            while not self._stopping() and time.monotonic() < until:
-                if found := self._client.blpop([door], timeout=LOOK_SECONDS):
-                    return _text(found[1])
-            rung = self._leave(keys=[IDLE, door], args=[entry])
+            return self._wait(self._listening())
         except redis.RedisError as error:
             logger.warning("the lane leaves the door: %s", error)
+            self.close()
             return None
-        return _text(rung) if rung else None
 
+    def close(self) -> None:
+        """Hear nothing any more."""
+        if self._ear is not None:
+            self._ear.close()
+            self._ear = None
 
-def _text(pool: bytes | str) -> str:
-    return pool.decode() if isinstance(pool, bytes) else pool
+    def _wait(self, ear: PubSub) -> Ring | None:
+        if pool := self._enter(keys=self._pools, args=[self._entry]):
+            return Ring.read(pool)
+        until = time.monotonic() + self._linger_seconds
+        while not self._stopping() and time.monotonic() < until:
+            if heard := ear.get_message(timeout=LOOK_SECONDS):
+                if heard["type"] == "message":
+                    return Ring.read(heard["data"])
+                break  # It listens anew: Redis has been away, and may have forgotten the list.
+        if self._leave(args=[self._entry]):
+            return None
+        heard = ear.get_message(timeout=ARRIVAL_SECONDS)
+        if heard and heard["type"] == "message":
+            return Ring.read(heard["data"])
+        # Nobody knows what has become of it. A ring that comes after all must not be taken for a later one.
+        self.close()
+        return None
+
+    def _listening(self) -> PubSub:
+        """Whoever finds the lane on the list is heard: it listens before it is there."""
+        if self._ear is None:
+            self._ear = self._client.pubsub()  # type: ignore[no-untyped-call]
+            self._ear.subscribe(self._door)
+            self._ear.get_message(timeout=ARRIVAL_SECONDS)
+        return self._ear

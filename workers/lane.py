@@ -32,11 +32,13 @@ from workers.announcing import Announcer
 from workers.bells import Bells
 from workers.broker import BrokerSettings
 from workers.caretaker import Caretaker
+from workers.claiming import EXPECT_SECONDS
 from workers.devices import choose_device, device_kind
 from workers.doorbell import Doorbell
 from workers.events import Observer, Observers
 from workers.finishing import Finisher
 from workers.inputs import InputFiles
+from workers.messages import Ring
 from workers.metrics import Metrics
 from workers.outputs import sentence
 from workers.partials import PartialReporter
@@ -93,7 +95,7 @@ class Lane:
         client = redis.Redis.from_url(broker.url(), socket_timeout=1.0, socket_connect_timeout=1.0)
         self._bells = Bells(client)
         self._announcer = Announcer(client, self._bells)
-        self._doorbell = Doorbell(client, place.pools, stopping)
+        self._doorbell = Doorbell(client, new_id(), place.pools, stopping)
         self._leases = Leases(self._engine, new_id())
         self._progress = ProgressReporter(self._leases)
         self._partials = PartialReporter(self._engine)
@@ -155,18 +157,20 @@ class Lane:
 
         A lane that cannot reach the database has nothing to serve.
         """
-        rung: str | None = pool
+        rung: Ring | None = Ring(pool)
         while rung is not None and self._registered.wait(timeout=self._settings.lease_seconds):
             self._serve(rung)
-            rung = self._doorbell.wait(self._leases.lane)
+            rung = self._doorbell.wait()
 
-    def _serve(self, pool: str) -> None:
+    def _serve(self, rung: Ring) -> None:
         if not self._caretaker.floor.acquire(blocking=False):
             # A version is being loaded here, which may take long: others may hear this bell instead.
-            self._bells.ring([pool])
+            if rung.expected is not None:
+                time.sleep(EXPECT_SECONDS)
+            self._bells.ring([rung.pool])
             self._caretaker.floor.acquire()
         try:
-            self._runner.serve(pool)
+            self._runner.serve(rung.pool, expected=rung.expected)
         except DeviceLost as error:
             self._give_up(error)
         finally:
@@ -180,6 +184,7 @@ class Lane:
     def close(self) -> None:
         """Leave in good order: finish storing, and let what has not begun wait for others."""
         self._closed.set()
+        self._doorbell.close()
         self._pulse.join(timeout=2)
         self._caretaker.close()
         faulthandler.cancel_dump_traceback_later()

@@ -23,49 +23,73 @@ SERVE_TASK = "augury.serve"
 # As many bells as may lie in one queue: each wakes a lane, and a lane that leaves a backlog rings again.
 MAX_BELLS = 16
 
-# Lanes that stay by the door, the last one to come first: their ids and pools as `idle_entry` writes them.
+# Lanes that stay by the door, the last one to come first, as `idle_entry` writes them. The list is worth
+# nothing after a restart, so no script has it written to disk: that would delay every bell.
 IDLE = "augury:idle"
 
-# Wakes a lane of the pool that stays by the door; where there is none, leaves a bell for Celery unless
-# enough bells lie there already. Returns the number of bells that were rung: 0 or 1.
-RING_SCRIPT = f"""
+# Wakes a lane of the pool that stays by the door, by what `Ring.written` gives, and takes those off the list
+# that have died there. Returns the number of lanes that were woken: 0 or 1.
+_WAKE = f"""
+redis.set_repl(redis.REPL_NONE)
 for _, lane in ipairs(redis.call('LRANGE', '{IDLE}', 0, -1)) do
     if string.find(lane, ',' .. KEYS[1] .. ',', 1, true) then
         local door = 'augury:door:' .. string.match(lane, '^[^,]+')
         redis.call('LREM', '{IDLE}', 1, lane)
-        redis.call('RPUSH', door, KEYS[1])
-        redis.call('EXPIRE', door, 60)
-        return 1
+        if redis.call('PUBLISH', door, ARGV[1]) > 0 then return 1 end
     end
 end
-if redis.call('LLEN', KEYS[1]) < tonumber(ARGV[2]) then redis.call('LPUSH', KEYS[1], ARGV[1]) return 1 end
+"""
+WAKE_SCRIPT = f"{_WAKE} return 0"
+
+# Wakes a lane as `WAKE_SCRIPT` does; where there is none, leaves a bell for Celery unless enough bells lie
+# there already. Returns the number of bells that were rung: 0 or 1.
+RING_SCRIPT = f"""
+{_WAKE}
+redis.set_repl(redis.REPL_ALL)
+if redis.call('LLEN', KEYS[1]) < tonumber(ARGV[3]) then redis.call('LPUSH', KEYS[1], ARGV[2]) return 1 end
 return 0
 """
 
 # A lane comes to the door. Returns the pool (of KEYS) whose bell lies there for Celery, which it takes along.
-ENTER_SCRIPT = """
+ENTER_SCRIPT = f"""
 for _, pool in ipairs(KEYS) do
     if redis.call('RPOP', pool) then return pool end
 end
-redis.call('LPUSH', ARGV[1], ARGV[2])
+redis.set_repl(redis.REPL_NONE)
+redis.call('LPUSH', '{IDLE}', ARGV[1])
 return false
 """
 
-# A lane leaves the door. Returns the pool that has rung meanwhile, if one has.
-LEAVE_SCRIPT = """
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return redis.call('LPOP', KEYS[2]) end
-return false
-"""
+# A lane leaves the door. Returns 0 where somebody has woken it meanwhile, else 1.
+LEAVE_SCRIPT = f"redis.set_repl(redis.REPL_NONE) return redis.call('LREM', '{IDLE}', 1, ARGV[1])"
 
 
-def door_of(lane: str) -> str:
-    """The list in which a lane by the door finds the pool that rings."""
-    return f"augury:door:{lane}"
+class Ring(NamedTuple):
+    """What wakes a lane by the door: work waits in the pool, or `expected` is about to be committed to it."""
+
+    pool: str
+    expected: str | None = None
+
+    def written(self) -> str:
+        """`pool`, or `pool id`: neither has spaces."""
+        return self.pool if self.expected is None else f"{self.pool} {self.expected}"
+
+    @classmethod
+    def read(cls, written: bytes | str) -> Ring:
+        """What `written` gave, or the pool of a bell."""
+        text = written.decode() if isinstance(written, bytes) else written
+        pool, _, expected = text.partition(" ")
+        return cls(pool, expected or None)
 
 
-def idle_entry(lane: str, pools: Iterable[str]) -> str:
-    """How a lane by the door is written: `lane,pool,pool,`."""
-    return f"{lane},{','.join(pools)},"
+def door_of(name: str) -> str:
+    """The channel on which a lane by the door hears who rings; it listens all the time that it is there."""
+    return f"augury:door:{name}"
+
+
+def idle_entry(name: str, pools: Iterable[str]) -> str:
+    """How a lane by the door is written: `name,pool,pool,`."""
+    return f"{name},{','.join(pools)},"
 
 
 def bell(pool: str) -> str:

@@ -100,15 +100,18 @@ class Runner:
         )
         self.work: Work | None = None
 
-    def serve(self, pool: str) -> None:
-        """Work until nothing waits in a model type's pools, the slice is over, or the worker is stopping."""
-        self._claims.begin()
+    def serve(self, pool: str, *, expected: str | None = None) -> None:
+        """Work until nothing waits in a model type's pools, the slice is over, or the worker is stopping.
+
+        The prediction that is `expected` may not be committed yet.
+        """
+        self._claims.begin(expected)
         try:
             self._settle()
             while (batch := self._claims.next(pool)) is not None:
                 self._run(pool, batch)
                 self._settle()
-                if len(batch.leases) == 1 and not batch.more and self._claims.is_alone(pool):
+                if len(batch.leases) == 1 and not batch.more and self._claims.is_all(pool):
                     # Little is going on. What has come since has rung a bell of its own.
                     return
                 if self._claims.is_over:

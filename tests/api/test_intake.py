@@ -25,7 +25,9 @@ from cli.postgres import EmbeddedPostgres
 from db.errors import IdempotencyMismatch
 from db.ids import new_id
 from db.submissions import Accepted, Submission
+from tests.workers.door import by_the_door, heard_by
 from workers.bells import GatewayBells
+from workers.messages import Ring
 
 pytestmark = pytest.mark.anyio
 
@@ -98,6 +100,23 @@ async def test_what_arrives_together_shares_few_commits_and_rings_once_each(
         assert {one.id for one in batch} < await stored(database_url, "queue")
     async with Redis.from_url(redis_url) as client:
         assert [await client.llen(f"pool{n}") for n in range(2)] == [1, 1]
+
+
+async def test_who_waits_alone_has_a_lane_woken_ahead(database_url: str, redis_url: str) -> None:
+    with by_the_door(redis_url) as hearing:
+        async with intake(database_url, redis_url) as opened:
+            await opened.accept(alone := submission(waiter="waiter"))
+        assert heard_by(hearing) == Ring("echo", alone.id)
+
+
+async def test_who_does_not_wait_alone_is_rung_for_after_the_commit(
+    database_url: str, redis_url: str
+) -> None:
+    for batch in ([submission()], [submission(waiter="waiter") for _ in range(2)]):
+        with by_the_door(redis_url) as hearing:
+            async with intake(database_url, redis_url) as opened:
+                await asyncio.gather(*map(opened.accept, batch))
+            assert heard_by(hearing) == Ring("echo")
 
 
 async def test_an_idle_intake_commits_at_once(database_url: str, redis_url: str) -> None:

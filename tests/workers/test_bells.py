@@ -19,9 +19,10 @@ from db.endings import Ended
 from db.ids import new_id
 from db.states import Status
 from tests.api.asking import until
+from tests.workers.door import by_the_door, heard_by
 from workers.announcing import Announcer
-from workers.bells import Bells, GatewayBells
-from workers.messages import MAX_BELLS, decode_news
+from workers.bells import AHEAD_SECONDS, Bells, GatewayBells
+from workers.messages import IDLE, MAX_BELLS, Ring, decode_news
 
 
 @pytest.fixture
@@ -79,6 +80,42 @@ async def test_a_gateways_bells_ring_once_a_round_for_each_pool(redis_url: str) 
         bells.ring([])
         await bells.close()
         assert await client.llen("echo") == 3
+
+
+@pytest.mark.anyio
+async def test_a_lane_that_was_woken_ahead_is_not_rung_for_again(redis_url: str) -> None:
+    with by_the_door(redis_url) as hearing:
+        async with gateway_client(redis_url) as client:
+            bells = GatewayBells(client)
+            bells.confirm(bells.ring_ahead("echo", "an-id"))
+            await bells.close()
+            assert heard_by(hearing) == Ring("echo", "an-id")
+            assert await client.llen("echo") == await client.llen(IDLE) == 0
+
+
+@pytest.mark.anyio
+async def test_where_no_lane_was_woken_ahead_the_bell_rings_after_the_commit(redis_url: str) -> None:
+    async with gateway_client(redis_url) as client:
+        bells = GatewayBells(client)
+        ahead = bells.ring_ahead("echo", "an-id")
+        await ahead.woken
+        assert await client.llen("echo") == 0
+        bells.confirm(ahead)
+        await asyncio.sleep(0)
+        await bells.close()
+        assert await client.llen("echo") == 1
+
+
+@pytest.mark.anyio
+async def test_a_commit_that_takes_longer_than_a_lane_looks_rings_again(redis_url: str) -> None:
+    with by_the_door(redis_url):
+        async with gateway_client(redis_url) as client:
+            bells = GatewayBells(client)
+            ahead = bells.ring_ahead("echo", "an-id")
+            await asyncio.sleep(2 * AHEAD_SECONDS)
+            bells.confirm(ahead)
+            await bells.close()
+            assert await client.llen("echo") == 1
 
 
 @pytest.mark.slow

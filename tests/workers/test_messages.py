@@ -80,7 +80,7 @@ def test_each_bell_is_a_message_of_its_own() -> None:
 
 def test_no_more_than_enough_bells_lie_in_a_queue(client: redis.Redis) -> None:
     ring = client.register_script(RING_SCRIPT)
-    rung = [ring(keys=["echo"], args=[bell("echo"), MAX_BELLS]) for _ in range(2 * MAX_BELLS)]
+    rung = [ring(keys=["echo"], args=["echo", bell("echo"), MAX_BELLS]) for _ in range(2 * MAX_BELLS)]
     assert rung == [1] * MAX_BELLS + [0] * MAX_BELLS
     assert client.llen("echo") == MAX_BELLS
 

@@ -8,9 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from db import lanes
+from db.ids import new_id
+from db.leases import WaitingVersion
 from db.states import Priority
 from tests.stack import wait_until
 from tests.workers.workshop import POOL, Workshop
+from workers import claiming
 from workers.claiming import LOOK_SECONDS, SLICE_SECONDS
 
 Open = Callable[..., Workshop]
@@ -167,6 +170,41 @@ def test_a_lane_leaves_a_backlog_after_its_slice_and_rings_for_it(open_workshop:
 
 
 @pytest.mark.slow
+def test_a_lane_that_was_woken_ahead_looks_until_it_has_what_it_expects(
+    open_workshop: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one that it finds meanwhile does not do instead."""
+    monkeypatch.setattr(claiming, "EXPECT_SECONDS", 30.0)
+    workshop = open_workshop(v={})
+    serving = workshop.serve_aside(expected := new_id())
+    workshop.submit("other")
+    wait_until(lambda: workshop.ended().get("other", ("",))[0] == "succeeded")
+    assert serving.is_alive()
+    workshop.submit("expected", id=expected)
+    serving.join(timeout=10)
+    assert not serving.is_alive()
+    assert workshop.batches() == [["other"], ["expected"]]
+
+
+def test_a_lane_that_was_woken_ahead_looks_once_more_when_its_time_is_over(
+    open_workshop: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is committed between its last look and the end of that time would have no bell."""
+    monkeypatch.setattr(claiming, "EXPECT_SECONDS", 0.05)
+    workshop = open_workshop(v={})
+    began, looks = time.monotonic(), []
+    look = workshop.leases.waiting
+
+    def noting(pool: str) -> list[WaitingVersion]:
+        looks.append(time.monotonic() - began)
+        return look(pool)
+
+    monkeypatch.setattr(workshop.leases, "waiting", noting)
+    workshop.serve(new_id())
+    assert looks[-1] >= 0.05
+    assert workshop.batches() == []
+
+
 def test_a_lingering_version_waits_for_company_and_counts_from_the_first_arrival(open_workshop: Open) -> None:
     workshop = open_workshop(v={"max_batch": 4, "max_wait_ms": 400})
     workshop.submit("warm")

@@ -217,12 +217,13 @@ class Workshop:
         version: str = "v",
         pool: str = POOL,
         priority: Priority = Priority.DEFAULT,
+        id: str | None = None,
         **inputs: Any,
     ) -> list[str]:
-        """Queue predictions in one commit; their ids."""
+        """Queue predictions in one commit; their ids. A single one may be called `id`."""
         batch = [
             Submission(
-                id=new_id(),
+                id=id or new_id(),
                 owner_id="ann",
                 version_id=version,
                 model_id="model",
@@ -240,14 +241,14 @@ class Workshop:
         async with await psycopg.AsyncConnection.connect(self._database_url, autocommit=True) as connection:
             await submit(connection, batch)
 
-    def serve(self) -> Journal:
+    def serve(self, expected: str | None = None) -> Journal:
         """Answer one bell."""
-        self.runner.serve(POOL)
+        self.runner.serve(POOL, expected=expected)
         return self.journal
 
-    def serve_aside(self) -> threading.Thread:
+    def serve_aside(self, expected: str | None = None) -> threading.Thread:
         """Answer one bell in a thread."""
-        self._aside = threading.Thread(target=self.serve)
+        self._aside = threading.Thread(target=self.serve, args=[expected])
         self._aside.start()
         return self._aside
 
