@@ -112,7 +112,7 @@ class Intake:
             self._answer(group, answers, ahead)
 
     def _ring_ahead(self, group: Sequence[_Waiting]) -> Ahead | None:
-        """Where little is going on and somebody waits, a lane comes to the door while the commit is made."""
+        """Where little is going on and somebody waits, a lane is woken while the commit is made."""
         if len(group) > 1 or (submission := group[0][0]) is None or submission.waiter is None:
             return None
         return self._bells.ring_ahead(submission.pool, submission.id)

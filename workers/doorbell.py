@@ -82,7 +82,7 @@ class Doorbell:
     def _listening(self) -> PubSub:
         """Whoever finds the lane on the list is heard: it listens before it is there."""
         if self._ear is None:
-            self._ear = self._client.pubsub()  # type: ignore[no-untyped-call]
+            self._ear = self._client.pubsub()  # type: ignore[no-untyped-call]  # redis
             self._ear.subscribe(self._door)
             self._ear.get_message(timeout=ARRIVAL_SECONDS)
         return self._ear

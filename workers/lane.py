@@ -166,6 +166,7 @@ class Lane:
         if not self._caretaker.floor.acquire(blocking=False):
             # A version is being loaded here, which may take long: others may hear this bell instead.
             if rung.expected is not None:
+                # They would find nothing before it is committed, and nobody rings for it then.
                 time.sleep(EXPECT_SECONDS)
             self._bells.ring([rung.pool])
             self._caretaker.floor.acquire()

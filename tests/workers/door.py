@@ -19,8 +19,10 @@ def by_the_door(redis_url: str, pool: str = "echo") -> Iterator[PubSub]:
         hearing.subscribe(door_of("lane"))
         hearing.get_message(timeout=5)
         client.lpush(IDLE, idle_entry("lane", [pool]))
-        yield hearing
-        hearing.close()
+        try:
+            yield hearing
+        finally:
+            hearing.close()
 
 
 def heard_by(hearing: PubSub, *, seconds: float = 5.0) -> Ring | None:
