@@ -143,10 +143,13 @@ _WAITING = text(
 # In rank order up to the limit and the budget, batch work apart from other work where that is asked for, so
 # that neither makes the other's batch longer; what a lane died with goes alone (quarantine). The lane's
 # row is locked, so a lane that has been declared dead claims nothing. A claim need not be durable: were
-# it lost in a crash of the database, the prediction would be waiting again and the lease void.
+# it lost in a crash of the database, the prediction would be waiting again and the lease void. That is set
+# with the lock, for it alone makes the commit wait for the disk, also where there is nothing to claim.
 _CLAIM = text(
     """
-    WITH me AS MATERIALIZED (SELECT id FROM lanes WHERE id = :lane FOR KEY SHARE),
+    WITH me AS MATERIALIZED (
+        SELECT id, set_config('synchronous_commit', 'off', true) FROM lanes WHERE id = :lane FOR KEY SHARE
+    ),
     head AS MATERIALIZED (
         SELECT id, rank, priority, cost, losses FROM queue
         WHERE pool = :pool AND version_id = :version AND lane IS NULL AND EXISTS (SELECT 1 FROM me)
@@ -176,8 +179,7 @@ _CLAIM = text(
     )
     SELECT mine.id, mine.attempt, mine.losses, mine.cost, mine.priority, mine.claimed_at, mine.listened,
            p.input, p.owner_id, p.request_id, p.streams, p.webhook, p.webhook_events,
-           (SELECT count(*) FROM head) > (SELECT count(*) FROM mine) AS more,
-           set_config('synchronous_commit', 'off', true)
+           (SELECT count(*) FROM head) > (SELECT count(*) FROM mine) AS more
     FROM mine JOIN predictions p ON p.id = mine.id
     ORDER BY mine.rank, mine.id
     """
