@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row
 
 from db.blob_urls import BlobUrls
@@ -14,8 +14,7 @@ from db.states import Event
 from db.stream_urls import StreamUrls
 
 
-@dataclass(frozen=True, slots=True)
-class PredictionRecord:
+class PredictionRecord(msgspec.Struct, frozen=True):
     """A prediction and what the queue says of it; `model` is `owner/name`, None once it is deleted.
 
     While a lane works on it, `status` is `processing`, `started_at` is when the lane claimed it, `output`
@@ -69,12 +68,10 @@ RECORD_JOINS = """
     LEFT JOIN partials so_far ON so_far.id = q.id AND so_far.attempt = q.attempt AND q.lane IS NOT NULL
 """
 
-_FIELDS = [field.name for field in fields(PredictionRecord)]
-
 
 def read_record(row: Row[Any]) -> PredictionRecord:
     """The record in a row of `RECORD_COLUMNS`, which may have more columns."""
-    return PredictionRecord(*[getattr(row, name) for name in _FIELDS])
+    return PredictionRecord(*[getattr(row, name) for name in PredictionRecord.__struct_fields__])
 
 
 def prediction_document(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +12,7 @@ from sqlalchemy import TextClause, text
 from db.states import Event, Status
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """A prediction that has just become terminal, and who wants to hear of it.
 
     `output` is JSON as it was stored, unread; `waiter` is the channel on which a gateway waits for it,

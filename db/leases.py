@@ -25,8 +25,7 @@ from db.states import Event, Priority, Status
 from db.tables.queue_entry import PRIORITY_STEP
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """A lane's claim on one prediction, and what the model needs of it.
 
     `losses` counts the lanes that died with it; such a prediction runs alone. `cost` is what it takes of

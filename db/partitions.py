@@ -15,7 +15,7 @@ _STORAGE = (
 )
 
 
-def ensure_partitions(connection: Connection, *, now: datetime, weeks_ahead: int = 4) -> list[str]:
+def ensure_partitions(connection: Connection, *, now: datetime, weeks_ahead: int = 1) -> list[str]:
     """Create the partitions of this week and of those to come; returns the names of new ones.
 
     A week whose rows went to the default partition already (the steward was away for long) stays there.

@@ -17,8 +17,7 @@ from db.states import Priority, Status
 from db.tables.queue_entry import PRIORITY_STEP
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """A prediction to be accepted: validated input as JSON text, and where it is to run.
 
     `deadline_seconds` counts from acceptance, `deadline_at` is the client's own deadline: the sooner one

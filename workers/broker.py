@@ -1,7 +1,9 @@
 """Where Redis (or Valkey) is: broker of the bells, shared counters, and news of finished predictions."""
 
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import redis
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -35,3 +37,18 @@ class BrokerSettings(BaseSettings):
         credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
         database = parse_qs(parts.query).get("db", ["0"])[0]
         return f"redis+socket://{credentials}{parts.path}?virtual_host={database}"
+
+
+class KeptConnection(redis.Redis):
+    """A client that keeps its connection, which threads use in turn; it connects at the first command.
+
+    redis-py takes one from a pool for each command, and looks whether it still stands: a third of what a
+    command costs here. One that does not stand any more is found out by using it, and replaced.
+    """
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command, and return its answer. Raises `redis.RedisError`."""
+        with self.single_connection_lock:
+            if self.connection is None:
+                self.connection = self.connection_pool.get_connection()
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis

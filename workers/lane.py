@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import lanes, outbox
@@ -30,7 +29,7 @@ from model_types.base import DeviceLost, ModelUnavailable, VersionSpec
 from model_types.trust import Trust
 from workers.announcing import Announcer
 from workers.bells import Bells
-from workers.broker import BrokerSettings
+from workers.broker import BrokerSettings, KeptConnection
 from workers.caretaker import Caretaker
 from workers.claiming import EXPECT_SECONDS
 from workers.devices import choose_device, device_kind
@@ -92,7 +91,7 @@ class Lane:
         self._settings = settings
         self._stopping = stopping
         self._engine = lane_engine(database)
-        client = redis.Redis.from_url(broker.url(), socket_timeout=1.0, socket_connect_timeout=1.0)
+        client = KeptConnection.from_url(broker.url(), socket_timeout=1.0, socket_connect_timeout=1.0)
         self._bells = Bells(client)
         self._announcer = Announcer(client, self._bells)
         self._doorbell = Doorbell(client, new_id(), place.pools, stopping)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Annotated, Any
@@ -152,7 +151,9 @@ async def created(
     status = 202 if held and record.completed_at is None else 201
     if status == 202:
         # Clients of Replicate take any other word for the end.
-        record = replace(record, status=Status.STARTING, started_at=None, output=None, rank=None)
+        record = msgspec.structs.replace(
+            record, status=Status.STARTING, started_at=None, output=None, rank=None
+        )
     (record,) = await _with_files(request, [record])
     document = _document(request, record)
     headers = {"location": document["urls"]["get"]}

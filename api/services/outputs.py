@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import replace
+
+import msgspec
 
 from db.blob_urls import replaced
 from db.blobs import REFERENCE_PREFIX, BlobNotFound, Blobs, BlobStoreUnavailable, media_type_of
@@ -43,5 +44,6 @@ def _with_data(blobs: Blobs, records: Sequence[PredictionRecord]) -> list[Predic
         return f"data:{media_type_of(key)};base64,{b64encode(data).decode()}"
 
     return [
-        replace(record, output=replaced(record.output, "predictions", record.id, shown)) for record in records
+        msgspec.structs.replace(record, output=replaced(record.output, "predictions", record.id, shown))
+        for record in records
     ]

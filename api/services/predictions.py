@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.backlog import BacklogFull
@@ -220,7 +221,7 @@ async def _awaited(
 
 
 def _with(record: PredictionRecord, news: News) -> PredictionRecord:
-    return replace(
+    return msgspec.structs.replace(
         record,
         status=news.status,
         output=news.output,

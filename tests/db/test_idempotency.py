@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import msgspec
 import pytest
 from psycopg import AsyncConnection
 
@@ -116,7 +117,7 @@ def test_what_is_sent_again_although_it_has_finished_does_not_run_again(
 
 
 def test_a_commit_holds_or_falls_as_a_whole(world: Sessions) -> None:
-    good, broken = Request().submission(), replace(Request().submission(), input="not JSON")
+    good, broken = Request().submission(), msgspec.structs.replace(Request().submission(), input="not JSON")
     with pytest.raises(Exception, match="invalid input syntax for type json"):
         send(world, [good, broken])
     assert world.rows("SELECT count(*) FROM predictions") == [(0,)]
