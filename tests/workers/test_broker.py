@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from api.waiting import LOOK_SECONDS_WITHOUT_REDIS
 from cli.processes import Service
-from cli.valkey import valkey_binary
+from cli.valkey import EmbeddedValkey, valkey_binary
 from tests.stack import Stack, wait_until
-from workers.broker import BrokerSettings
+from workers.broker import BrokerSettings, KeptConnection
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,29 @@ def test_celery_has_its_own_name_for_a_socket(url: str, celery_url: str) -> None
 def test_a_url_that_is_not_of_redis_is_refused() -> None:
     with pytest.raises(ValueError, match="REDIS_URL must be a Redis URL"):
         BrokerSettings(redis_url="amqp://somewhere", _env_file=None)
+
+
+def test_a_kept_connection_is_one_for_all_threads(redis_url: str) -> None:
+    with KeptConnection.from_url(redis_url) as client, ThreadPoolExecutor(4) as threads:
+        ids = set(threads.map(lambda _: client.client_id(), range(40)))
+        numbers = threads.map(lambda n: client.echo(str(n)), range(40))
+        assert list(numbers) == [b"%d" % n for n in range(40)]
+    assert len(ids) == 1
+
+
+@pytest.mark.slow
+def test_a_kept_connection_is_made_when_it_is_used_and_again_when_redis_has_been_away(
+    own_valkey: EmbeddedValkey,
+) -> None:
+    own_valkey.stop()
+    retry = Retry(NoBackoff(), 1)
+    with KeptConnection.from_url(own_valkey.url, socket_connect_timeout=0.5, retry=retry) as client:
+        with pytest.raises(redis.ConnectionError):
+            client.ping()
+        for _ in range(2):
+            own_valkey.start()
+            assert client.ping()
+            own_valkey.stop()
 
 
 @pytest.fixture
