@@ -12,6 +12,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from uuid import uuid4
 
 import msgspec
@@ -19,6 +20,7 @@ import psycopg
 
 from benchmarks.load import Answers, Load, apply, request
 from benchmarks.platform import WAIT_SECONDS, Platform
+from benchmarks.quiet import quiet_rounds
 from benchmarks.servers import Servers, wait_for_port
 from benchmarks.sizes import Sizes
 from benchmarks.table import Row, at_least, at_most
@@ -44,10 +46,11 @@ def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
     submission = platform.submission(model["id"], TEXT)
     yield Row("echo, accepted → ended", "/s", _throughputs(platform, submission, sizes))
     for connections, target in ((1, LATENCY_TARGET), (CONNECTIONS, None)):
-        rounds = [_latencies(platform, waiting, connections, sizes) for _ in range(sizes.rounds)]
-        name = f"echo, Prefer: wait, c={connections}"
-        yield Row(f"{name}, p50", "ms", [answers.p50_ms for answers in rounds], target=target)
-        yield Row(f"{name}, p95", "ms", [answers.p95_ms for answers in rounds])
+        rounds = quiet_rounds(partial(_latencies, platform, waiting, connections, sizes), sizes.rounds)
+        name, note = f"echo, Prefer: wait, c={connections}", str(rounds)
+        p50, p95 = zip(*((answers.p50_ms, answers.p95_ms) for answers in rounds.results), strict=True)
+        yield Row(f"{name}, p50", "ms", p50, target=target, note=note)
+        yield Row(f"{name}, p95", "ms", p95, note=note)
     yield _beside_naive(servers, platform, waiting, sizes)
 
 

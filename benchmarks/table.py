@@ -38,7 +38,8 @@ def at_most(bound: float) -> Target:
 class Row:
     """One result, medians of interleaved rounds.
 
-    `figures` and `bases` hold one number per round, in the order of the rounds, in the same `unit`.
+    `figures` and `bases` hold one number per round, in the order of the rounds, in the same `unit`. The
+    `note` is shown beside their spread.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Row:
     base: str = ""
     bases: Sequence[float] = ()
     target: Target | None = None
+    note: str = ""
 
     @property
     def figure(self) -> float:
@@ -77,10 +79,9 @@ class Row:
         values = (
             [f / b for f, b in zip(self.figures, self.bases, strict=True)] if self.bases else self.figures
         )
-        if len(values) < 2:
-            return ""
         digits = _number if not self.bases else "{:.2f}".format
-        return f"{digits(min(values))} … {digits(max(values))}"
+        spread = f"{digits(min(values))} … {digits(max(values))}" if len(values) > 1 else ""
+        return ", ".join(filter(None, (spread, self.note)))
 
 
 def _number(value: float) -> str:

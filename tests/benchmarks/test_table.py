@@ -26,3 +26,8 @@ def test_a_row_without_a_target_is_neither_met_nor_missed() -> None:
 
     assert row.met is None
     assert markdown([row]).splitlines()[-1] == "| throughput | 1,234 /s |  |  |  |  |  |"
+
+
+def test_a_note_stands_beside_the_rounds() -> None:
+    assert Row("latency", "ms", [4, 6], note="3 left out").cells()[4] == "4 … 6, 3 left out"
+    assert Row("latency", "ms", [4], note="3 left out").cells()[4] == "3 left out"
