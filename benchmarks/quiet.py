@@ -19,7 +19,7 @@ TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Rounds(Generic[T]):
-    """The `results` that count; `left_out` others were disturbed. `stolen` is the most that one of them lost."""
+    """The `results` that count, of which one lost `stolen` of its CPU time at most; `left_out` lost more."""
 
     results: Sequence[T]
     left_out: int
