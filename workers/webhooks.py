@@ -195,7 +195,7 @@ def _is_overtaken(delivery: Delivery, prediction: PredictionRecord) -> bool:
 
 def _as_started(prediction: PredictionRecord) -> PredictionRecord:
     """The prediction as it was when a lane began, whatever has become of it since."""
-    return replace(
+    return msgspec.structs.replace(
         prediction,
         status=Status.PROCESSING,
         output=None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from api.credentials import Principal
 from api.errors import Invalid
@@ -49,7 +50,7 @@ async def of_models(gateway: Gateway, models: Iterable[Model]) -> dict[str, Pred
         return {}
     found = await read(gateway.engine, lambda session: examples.by_ids(session, wanted.values()))
     return {
-        model_id: replace(found[prediction_id], webhook=None)
+        model_id: msgspec.structs.replace(found[prediction_id], webhook=None)
         for model_id, prediction_id in wanted.items()
         if prediction_id in found
     }

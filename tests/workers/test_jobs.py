@@ -7,13 +7,13 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from msgspec.structs import replace
 from pydantic import BaseModel
 
 from db.blobs import REFERENCE_PREFIX, Blobs
