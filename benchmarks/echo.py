@@ -48,7 +48,8 @@ def measure(servers: Servers, sizes: Sizes) -> Iterator[Row]:
     for connections, target in ((1, LATENCY_TARGET), (CONNECTIONS, None)):
         rounds = quiet_rounds(partial(_latencies, platform, waiting, connections, sizes), sizes.rounds)
         name, note = f"echo, Prefer: wait, c={connections}", str(rounds)
-        p50, p95 = zip(*((answers.p50_ms, answers.p95_ms) for answers in rounds.results), strict=True)
+        p50 = [answers.p50_ms for answers in rounds.results]
+        p95 = [answers.p95_ms for answers in rounds.results]
         yield Row(f"{name}, p50", "ms", p50, target=target, note=note)
         yield Row(f"{name}, p95", "ms", p95, note=note)
     yield _beside_naive(servers, platform, waiting, sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from db.leases import WaitingVersion
+from db.waiting import WaitingVersion
 from workers.residency import Residency
 
 # A version that has stood back in this lane for so long gets a turn all the same: nothing starves.

@@ -51,4 +51,5 @@ class KeptConnection(redis.Redis):
         with self.single_connection_lock:
             if self.connection is None:
                 self.connection = self.connection_pool.get_connection()
-            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis
+            # redis-py has no types for this method.
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]

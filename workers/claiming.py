@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from db.leases import Claim, Lease, Leases, Outcome, WaitingVersion
+from db.leases import Claim, Lease, Leases, Outcome
+from db.waiting import WaitingVersion
 from workers.backfill import Backfill
 from workers.bells import AHEAD_SECONDS, Bells
 from workers.inputs import InputFiles

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import redis
 from redis.client import PubSub
@@ -67,14 +68,13 @@ class Doorbell:
         until = time.monotonic() + self._linger_seconds
         while not self._stopping() and time.monotonic() < until:
             if heard := ear.get_message(timeout=LOOK_SECONDS):
-                if heard["type"] == "message":
-                    return Ring.read(heard["data"])
+                if ring := _ring_in(heard):
+                    return ring
                 break  # It listens anew: Redis has been away, and may have forgotten the list.
         if self._leave(args=[self._entry]):
             return None
-        heard = ear.get_message(timeout=ARRIVAL_SECONDS)
-        if heard and heard["type"] == "message":
-            return Ring.read(heard["data"])
+        if ring := _ring_in(ear.get_message(timeout=ARRIVAL_SECONDS)):
+            return ring
         # Nobody knows what has become of it. A ring that comes after all must not be taken for a later one.
         self.close()
         return None
@@ -82,7 +82,13 @@ class Doorbell:
     def _listening(self) -> PubSub:
         """Whoever finds the lane on the list is heard: it listens before it is there."""
         if self._ear is None:
-            self._ear = self._client.pubsub()  # type: ignore[no-untyped-call]  # redis
+            # redis-py has no types for this method.
+            self._ear = self._client.pubsub()  # type: ignore[no-untyped-call]
             self._ear.subscribe(self._door)
             self._ear.get_message(timeout=ARRIVAL_SECONDS)
         return self._ear
+
+
+def _ring_in(heard: dict[str, Any] | None) -> Ring | None:
+    """What a message says; None for silence, and for news of the subscription itself."""
+    return Ring.read(heard["data"]) if heard and heard["type"] == "message" else None

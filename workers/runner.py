@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from db.leases import Lease, Leases, Outcome, WaitingVersion
+from db.leases import Lease, Leases, Outcome
 from db.states import FailureCode
+from db.waiting import WaitingVersion
 from model_types.base import DeviceLost, Failure, ModelUnavailable
 from workers.backfill import Backfill
 from workers.bells import Bells

@@ -25,6 +25,7 @@ from cli.postgres import EmbeddedPostgres
 from db.errors import IdempotencyMismatch
 from db.ids import new_id
 from db.submissions import Accepted, Submission
+from tests.wal import unflushed
 from tests.workers.door import by_the_door, heard_by
 from workers.bells import GatewayBells
 from workers.messages import Ring
@@ -131,28 +132,19 @@ async def test_who_waits_for_the_end_does_not_wait_for_the_disk_and_settling_mak
     own_postgres: EmbeddedPostgres, redis_url: str
 ) -> None:
     url = own_postgres.url
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        # Else the server itself might make it durable between two lines of this test.
-        await connection.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
-        await connection.execute("SELECT pg_reload_conf()")
-
-        async def unflushed_bytes() -> int:
-            rows = await connection.execute("SELECT pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn()")
-            found = await rows.fetchone()
-            return int(found[0]) if found else 0
-
+    with unflushed(url) as unflushed_bytes:
         async with intake(url, redis_url) as opened:
             await opened.accept(submission())
-            assert await unflushed_bytes() == 0
+            assert unflushed_bytes() == 0
             await opened.accept(submission(waiter="somebody"))
-            assert await unflushed_bytes() > 0
+            assert unflushed_bytes() > 0
             await opened.settle()
-            assert await unflushed_bytes() == 0
+            assert unflushed_bytes() == 0
             # One that does not wait makes the others of its group durable too.
             await opened.accept(submission())
             together = [submission(waiter=waiter) for waiter in ("somebody", None, "somebody")]
             await asyncio.gather(*map(opened.accept, together))
-            assert await unflushed_bytes() == 0
+            assert unflushed_bytes() == 0
 
 
 async def test_a_flood_is_cut_into_groups_of_bounded_size(database_url: str, redis_url: str) -> None:

@@ -7,33 +7,26 @@ import pytest
 from cli.postgres import EmbeddedPostgres
 from db.leases import Outcome
 from db.states import Status
-from tests.db.interleaving import Sessions, sessions
+from tests.db.interleaving import sessions
 from tests.db.requests import POOL, VERSIONS, Request
+from tests.wal import unflushed
 
 pytestmark = pytest.mark.slow
-
-
-def unflushed_bytes(world: Sessions) -> int:
-    ((unflushed,),) = world.rows("SELECT pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn()")
-    return int(unflushed)
 
 
 def test_an_end_waits_for_the_disk_and_a_claim_does_not_not_even_one_in_vain(
     own_postgres: EmbeddedPostgres,
 ) -> None:
-    with sessions(own_postgres.url) as world:
-        # Else the server itself might make it durable between two lines of this test.
-        world.observer.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
-        world.observer.execute("SELECT pg_reload_conf()")
+    with sessions(own_postgres.url) as world, unflushed(own_postgres.url) as unflushed_bytes:
         lane = world.lane()
         world.submit(Request())
-        assert unflushed_bytes(world) == 0
+        assert unflushed_bytes() == 0
         assert not lane.claim(POOL, "another version", limit=1, budget=1).leases
-        assert unflushed_bytes(world) > 0
+        assert unflushed_bytes() > 0
         world.submit(Request(version=VERSIONS[1]))
-        assert unflushed_bytes(world) == 0
+        assert unflushed_bytes() == 0
         claim = lane.claim(POOL, VERSIONS[0], limit=1, budget=1)
         assert claim.leases
-        assert unflushed_bytes(world) > 0
+        assert unflushed_bytes() > 0
         assert lane.finish([Outcome(claim.leases[0], Status.SUCCEEDED, '"y"')])
-        assert unflushed_bytes(world) == 0
+        assert unflushed_bytes() == 0

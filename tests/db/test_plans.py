@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from db import leases, outbox, partials
+from db import leases, outbox, partials, waiting
 from db.leases import Leases, Outcome
 from db.states import Priority, Status
 from db.submissions import SUBMIT
@@ -68,7 +68,7 @@ FINISH = {"outcomes": json.dumps([OUTCOME] * 8), "lanes": ["l"]}
 @pytest.mark.parametrize(
     ("statement", "parameters", "index"),
     [
-        (leases._WAITING, WAITING_IN, "ix_queue_order"),
+        (waiting.WAITING, WAITING_IN, "ix_queue_order"),
         (leases._CLAIM, CLAIM, "ix_queue_order"),
         (leases._FINISH, FINISH, "pk_queue"),
         (leases._NOTE_PROGRESS, NOTE_PROGRESS, "pk_queue"),

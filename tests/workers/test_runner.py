@@ -9,8 +9,8 @@ import pytest
 
 from db import lanes
 from db.ids import new_id
-from db.leases import WaitingVersion
 from db.states import Priority
+from db.waiting import WaitingVersion
 from tests.stack import wait_until
 from tests.workers.workshop import POOL, Workshop
 from workers import claiming
